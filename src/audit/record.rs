@@ -1,0 +1,93 @@
+//! One record per request, stream and refusal.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::model::{MemberId, RefusalCode, RequestId};
+
+/// What happened, once, in the words that `ztgate audit` prints.
+///
+/// Text from outside is redacted and capped before it gets here (see [`super::redact`]); names are shared, not copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// When it began.
+    #[serde(rename = "time")]
+    pub at: Timestamp,
+    /// Who the link layer says it was.
+    pub member: Option<MemberId>,
+    /// The member that the source address belongs to, where that is not the one above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<MemberId>,
+    pub device: Option<Arc<str>>,
+    pub owner: Option<Arc<str>>,
+    pub address: IpAddr,
+    pub service: Option<Arc<str>>,
+    /// The name that was asked for, where no service has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Box<str>>,
+    /// The HTTP method; `None` where a connection was refused before any request.
+    pub method: Option<Arc<str>>,
+    /// Path and query with secrets redacted.
+    pub path: Option<Box<str>>,
+    pub verdict: Verdict,
+    /// The rule that decided, as `file:line` and name.
+    pub rule: Option<Arc<str>>,
+    /// The HTTP status that was sent; `None` where none was.
+    pub status: Option<u16>,
+    /// Body bytes from the device.
+    pub received: u64,
+    /// Body bytes to the device.
+    pub sent: u64,
+    /// From the request's head to the last byte of its answer, in microseconds.
+    pub micros: u64,
+    pub request: Option<RequestId>,
+    /// How it ended, where that was not in good order: the device went away, the upstream broke off, a cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ending>,
+    /// How often it happened: refusals that repeat within 10 s are one record.
+    pub count: u32,
+}
+
+/// Whether it was let in, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allow,
+    Refuse(RefusalCode),
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Allow => to.serialize_str("allow"),
+            Self::Refuse(code) => to.serialize_str(code.as_str()),
+        }
+    }
+}
+
+/// How a stream ended that did not end in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// The device went away before the last byte.
+    DeviceGone,
+    /// The upstream broke off.
+    UpstreamBroke,
+    /// The gateway ended it: its rights or its address went.
+    Cut,
+    /// The gateway stopped.
+    Shutdown,
+}
+
+impl Ending {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DeviceGone => "device-gone",
+            Self::UpstreamBroke => "upstream-broke",
+            Self::Cut => "cut",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The configuration after every check: what the rest of the program may rely on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::{Label, MemberId, NetworkId, Zone};
+
+/// A whole, valid configuration: `ztgate.toml` and the `policy` folder beside it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from; paths in it are relative to its folder and absolute here.
+    pub file: PathBuf,
+    pub network: NetworkId,
+    pub zone: Zone,
+    pub state_dir: PathBuf,
+    pub node: Node,
+    pub controller: Controller,
+    /// TCP ports on each overlay address. 80 and 443 unless said.
+    pub http_port: u16,
+    pub https_port: u16,
+    pub tls: Tls,
+    /// Ordered by name.
+    pub services: Vec<Arc<Service>>,
+    pub groups: Vec<Group>,
+    /// From `policy/devices.toml`; ordered by name.
+    pub devices: Vec<Device>,
+    /// Odd, but no reason not to start.
+    pub warnings: Vec<Problem>,
+}
+
+/// The local ZeroTier node's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// `http://127.0.0.1:9993` unless said; loopback only, because the token drives the whole controller.
+    pub url: String,
+    /// Read anew for each use, because the node may make a new one.
+    pub token_file: PathBuf,
+}
+
+/// Where members come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// The node on this machine is the network's controller; same API, same token.
+    Local,
+    /// ZeroTier Central's API, version 1.
+    Central { url: String, token_file: PathBuf },
+}
+
+/// Where certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// A private CA in the state folder, made at first start.
+    PrivateCa,
+    /// One chain and key for all names, as PEM.
+    Files { certificate: PathBuf, key: PathBuf },
+}
+
+/// One `[service.NAME]` paragraph.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub name: Label,
+    /// Further names in the zone.
+    pub aliases: Vec<Label>,
+    pub kind: ServiceKind,
+    pub upstream: Upstream,
+    pub allow: Vec<Grant>,
+    /// Names work over plain HTTP too. True unless said.
+    pub plain_http: bool,
+    /// Offer HTTP/1.1 only, for clients that break on HTTP/2.
+    pub http1_only: bool,
+    /// Where the paragraph begins.
+    pub line: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceKind {
+    /// Anything that speaks HTTP.
+    Http,
+    Jellyfin,
+    Aria2,
+}
+
+impl ServiceKind {
+    /// The roles that `allow = { role = [...] }` may name, weakest first; empty where the kind has none.
+    pub fn roles(self) -> &'static [&'static str] {
+        match self {
+            Self::Http | Self::Jellyfin => &[],
+            Self::Aria2 => &["watch", "add", "manage", "admin"],
+        }
+    }
+}
+
+/// Where a service really is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub tls: Option<UpstreamTls>,
+    pub host: UpstreamHost,
+    pub port: u16,
+}
+
+/// How an `https://` upstream proves itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// By a certificate that the system's roots, or this PEM file's, vouch for.
+    Verified { ca: Option<PathBuf> },
+    /// By its public key: the SHA-256 of its SubjectPublicKeyInfo (as in RFC 7469, section 2.4).
+    Pinned([u8; 32]),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamHost {
+    Address(std::net::IpAddr),
+    /// Looked up off the request path.
+    Name(String),
+    /// `windows-host`: the Windows machine that this WSL2 runs on.
+    WindowsHost,
+}
+
+/// One word of an `allow`: who gets in, with which role, and the line that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub who: Who,
+    /// One of the kind's roles; `None` where the kind has none, or all of them are meant.
+    pub role: Option<&'static str>,
+    pub file: Arc<str>,
+    pub line: u32,
+}
+
+/// Whom a word in policy means.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// `"*"`: any active member.
+    Anyone,
+    Member(MemberId),
+    Device(Label),
+    Owner(Label),
+    Group(Label),
+}
+
+/// A group of `[groups]`: owners, devices or IDs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub name: Label,
+    pub members: Vec<Who>,
+    pub line: u32,
+}
+
+/// One `[device.NAME]` paragraph of `policy/devices.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    pub name: Label,
+    pub id: MemberId,
+    pub owner: Option<Label>,
+    pub groups: Vec<Label>,
+    pub line: u32,
+}
+
+/// Something wrong in a file, said so that it can be mended: where, what was expected, and the nearest known word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub file: PathBuf,
+    /// 1-based; `None` where the whole file is meant.
+    pub line: Option<u32>,
+    /// The key, like `service.nas.upstream`.
+    pub key: Option<String>,
+    pub message: String,
+    /// What to type instead.
+    pub hint: Option<String>,
+}

@@ -1,0 +1,5 @@
+//! `ztgate.toml` and the policy folder: raw shapes, then the checked [`Config`].
+
+mod checked;
+
+pub use checked::*;

@@ -1,0 +1,3 @@
+//! The `ztgate` command.
+
+fn main() {}

@@ -1,0 +1,38 @@
+//! The words every other layer speaks: ids, names, states, refusals and time. No I/O.
+
+mod clock;
+mod ids;
+mod name;
+mod refusal;
+mod state;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use ids::{Mac, MemberId, NetworkId, ParseIdError, RequestId};
+pub use name::{Label, NameError, Zone};
+pub use refusal::RefusalCode;
+pub use state::MemberState;
+
+/// Which of the two doors a connection came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    Http,
+    Https,
+}
+
+impl Lane {
+    /// The URL scheme, as upstreams learn it in `X-Forwarded-Proto`.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that a URL of this scheme leaves out (RFC 9110, section 4.2).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
