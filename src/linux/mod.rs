@@ -1,0 +1,14 @@
+//! What only Linux can tell or do: sockets bound to a device, the saved SYN, netlink, and who holds a port.
+//!
+//! The one place with `unsafe`: each block is a single system call over a value that lives on the stack. Everything
+//! here looks at the network namespace of the calling thread, hence `/proc/thread-self` and not `/proc/self`.
+
+pub mod capabilities;
+pub mod clock;
+pub mod holder;
+pub mod interfaces;
+pub mod limits;
+pub mod neighbours;
+pub mod netlink;
+pub mod socket;
+pub mod wsl;
