@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Label, MemberId, NetworkId, Zone};
 
 /// A whole, valid configuration: `ztgate.toml` and the `policy` folder beside it.
@@ -81,6 +83,15 @@ pub enum ServiceKind {
 }
 
 impl ServiceKind {
+    /// As `kind` says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Jellyfin => "jellyfin",
+            Self::Aria2 => "aria2",
+        }
+    }
+
     /// The roles that `allow = { role = [...] }` may name, weakest first; empty where the kind has none.
     pub fn roles(self) -> &'static [&'static str] {
         match self {
@@ -96,6 +107,18 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     pub host: UpstreamHost,
     pub port: u16,
+}
+
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match &self.host {
+            UpstreamHost::Address(std::net::IpAddr::V6(v6)) => write!(f, "{scheme}://[{v6}]:{}", self.port),
+            UpstreamHost::Address(v4) => write!(f, "{scheme}://{v4}:{}", self.port),
+            UpstreamHost::Name(name) => write!(f, "{scheme}://{name}:{}", self.port),
+            UpstreamHost::WindowsHost => write!(f, "{scheme}://windows-host:{}", self.port),
+        }
+    }
 }
 
 /// How an `https://` upstream proves itself.
@@ -142,6 +165,8 @@ pub enum Who {
 pub struct Group {
     pub name: Label,
     pub members: Vec<Who>,
+    /// Any file may hold groups.
+    pub file: Arc<str>,
     pub line: u32,
 }
 
@@ -156,8 +181,9 @@ pub struct Device {
 }
 
 /// Something wrong in a file, said so that it can be mended: where, what was expected, and the nearest known word.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
+    /// Relative to the folder of `ztgate.toml`.
     pub file: PathBuf,
     /// 1-based; `None` where the whole file is meant.
     pub line: Option<u32>,

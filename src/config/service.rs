@@ -1,0 +1,242 @@
+//! `[service.NAME]`: one paragraph a service.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::{Label, Zone};
+
+use super::names::{Names, label};
+use super::read::{Item, Keys, Report, Section, Spot, nearest, quote};
+use super::{Grant, Service, ServiceKind, Upstream, UpstreamHost, upstream};
+
+/// Names of the zone that the gateway itself answers, now or later.
+const RESERVED: [&str; 4] = ["gate", "localhost", "ns", "ztgate"];
+
+const LATER: &str = "not supported by this version; to ignore it could let in whom you mean to keep out";
+
+const KEYS: Keys<'_> = Keys {
+    known: &["kind", "upstream", "pin", "ca", "allow", "aliases", "plain_http", "http1_only", "secret_file"],
+    not_here: &[
+        ("deny", LATER),
+        ("days", LATER),
+        ("hours", LATER),
+        ("method", LATER),
+        ("methods", LATER),
+        ("path", LATER),
+        ("paths", LATER),
+        ("listen", "not supported by this version: TCP services come in a later one"),
+        ("allow_origins", "not supported by this version"),
+    ],
+    meant: &[
+        ("address", "upstream"),
+        ("backend", "upstream"),
+        ("target", "upstream"),
+        ("url", "upstream"),
+        ("alias", "aliases"),
+        ("type", "kind"),
+        ("secret", "secret_file"),
+        ("token", "secret_file"),
+        ("who", "allow"),
+    ],
+};
+
+/// What a paragraph is read against.
+pub(super) struct Around<'a> {
+    pub names: &'a Names,
+    /// Paths are relative to it.
+    pub folder: &'a Path,
+    /// `None` if it is wrong itself.
+    pub zone: Option<&'a Zone>,
+}
+
+/// All services, ordered by name. Whichever is wrong is left out and reported.
+pub(super) fn read_all(
+    services: &Section<'_>,
+    around: &Around<'_>,
+    report: &mut Report,
+) -> Vec<Arc<Service>> {
+    let mut taken = Taken::default();
+    // Names before aliases, so that a collision is told at the alias.
+    let mut paragraphs = Vec::new();
+    for (name, item) in services.entries() {
+        let name = taken.take(name, &item.spot, report);
+        if let Some(section) = item.section(report) {
+            paragraphs.push((name, section));
+        }
+    }
+    let read = paragraphs
+        .into_iter()
+        .map(|(name, section)| read_one(name, &section, around, &mut taken, report).map(Arc::new));
+    read.flatten().collect()
+}
+
+fn read_one(
+    name: Option<Label>,
+    section: &Section<'_>,
+    around: &Around<'_>,
+    taken: &mut Taken,
+    report: &mut Report,
+) -> Option<Service> {
+    // Said once; what else such a paragraph holds is for the version that knows it.
+    if let Some(item) = section.get("kind").filter(|item| item.is_text("tcp")) {
+        report.error(&item.spot, "not supported by this version: TCP services come in a later one", None);
+        return None;
+    }
+    section.only(&KEYS, report);
+    let kind = read_kind(section, report);
+    let upstream = upstream::read(section, around.folder, report);
+    warn_of_circle(section, upstream.as_ref(), around.zone, report);
+    let aliases = match section.get("aliases") {
+        Some(item) => item
+            .list(report)
+            .iter()
+            .filter_map(|alias| taken.take(alias.text(report)?, &alias.spot, report))
+            .collect(),
+        None => Vec::new(),
+    };
+    let allow = match (section.get("allow"), kind) {
+        (Some(item), Some(kind)) => read_allow(&item, kind, around.names, report),
+        // Without a kind the roles are unknown, and complaints about them would be noise.
+        (Some(item), None) if item.is_section() => Vec::new(),
+        (Some(item), None) => read_words(&item, None, around.names, report),
+        (None, _) => {
+            let hint = "add a line like allow = [\"*\"], for any active member";
+            report.warn(&section.spot.missing("allow"), "missing, so nobody may open it", hint);
+            Vec::new()
+        }
+    };
+    check_secret_file(section, kind, report);
+    Some(Service {
+        plain_http: section.flag("plain_http", true, report),
+        http1_only: section.flag("http1_only", false, report),
+        name: name?,
+        aliases,
+        kind: kind?,
+        upstream: upstream?,
+        allow,
+        line: section.spot.line,
+    })
+}
+
+fn read_kind(section: &Section<'_>, report: &mut Report) -> Option<ServiceKind> {
+    let Some(item) = section.get("kind") else { return Some(ServiceKind::Http) };
+    let text = item.text(report)?;
+    match text {
+        "http" => return Some(ServiceKind::Http),
+        "jellyfin" => return Some(ServiceKind::Jellyfin),
+        "aria2" => return Some(ServiceKind::Aria2),
+        _ => {}
+    }
+    let hint = match nearest(text, ["http", "jellyfin", "aria2"]) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "leave the line out for anything that speaks HTTP".to_owned(),
+    };
+    report.error(
+        &item.spot,
+        format!("expected \"http\", \"jellyfin\" or \"aria2\", found {}", quote(text)),
+        hint,
+    );
+    None
+}
+
+/// `allow = [WHO, ...]`, or `allow = { ROLE = [WHO, ...] }` where the kind has roles.
+fn read_allow(item: &Item<'_>, kind: ServiceKind, names: &Names, report: &mut Report) -> Vec<Grant> {
+    if !item.is_section() {
+        return read_words(item, None, names, report);
+    }
+    let roles = kind.roles();
+    if roles.is_empty() {
+        let hint = "write allow = [\"family\"]; only aria2 has roles";
+        report.error(&item.spot, "this kind of service has no roles; expected a list of names", hint);
+        return Vec::new();
+    }
+    let Some(section) = item.section(report) else { return Vec::new() };
+    report.warn(
+        &item.spot,
+        "this version judges no single calls, so only those with `admin` get in",
+        "the other roles take effect with a later version; name under admin whoever is to get in today",
+    );
+    let mut grants = Vec::new();
+    for (word, list) in section.entries() {
+        match roles.iter().find(|role| **role == word) {
+            Some(role) => grants.extend(read_words(&list, Some(*role), names, report)),
+            None => {
+                let hint = match nearest(word, roles.iter().copied()) {
+                    Some(near) => format!("did you mean \"{near}\"?"),
+                    None => format!("roles, weakest first: {}", roles.join(", ")),
+                };
+                report.error(&list.spot, "no role is called that", hint);
+            }
+        }
+    }
+    grants
+}
+
+fn read_words(list: &Item<'_>, role: Option<&'static str>, names: &Names, report: &mut Report) -> Vec<Grant> {
+    let words = list.list(report);
+    words
+        .iter()
+        .filter_map(|word| {
+            let who = names.resolve(word, report)?;
+            Some(Grant { who, role, file: word.spot.file.clone(), line: word.spot.line })
+        })
+        .collect()
+}
+
+/// A name of the gateway's own zone may lead back to the gateway.
+fn warn_of_circle(
+    section: &Section<'_>,
+    upstream: Option<&Upstream>,
+    zone: Option<&Zone>,
+    report: &mut Report,
+) {
+    let (Some(Upstream { host: UpstreamHost::Name(host), .. }), Some(zone)) = (upstream, zone) else {
+        return;
+    };
+    let inside = host.strip_suffix(zone.as_str()).is_some_and(|rest| rest.ends_with('.'));
+    if let Some(item) = section.get("upstream").filter(|_| inside) {
+        report.warn(
+            &item.spot,
+            format!("{host} is a name in the gateway's own zone, {zone}; it may lead back to the gateway"),
+            "write the machine's address",
+        );
+    }
+}
+
+fn check_secret_file(section: &Section<'_>, kind: Option<ServiceKind>, report: &mut Report) {
+    let Some(item) = section.get("secret_file") else { return };
+    match kind {
+        Some(ServiceKind::Aria2) if item.text(report).is_some() => {
+            report.warn(
+                &item.spot,
+                "read by a later version; this one leaves aria2's secret to the clients",
+                "enter the secret in each client, as without ztgate",
+            );
+        }
+        Some(ServiceKind::Aria2) | None => {}
+        Some(_) => report.error(&item.spot, "only a service of kind = \"aria2\" has a secret", None),
+    }
+}
+
+/// The names of the zone that are in use, each with the place that took it.
+#[derive(Default)]
+struct Taken(BTreeMap<Label, Spot>);
+
+impl Taken {
+    fn take(&mut self, text: &str, spot: &Spot, report: &mut Report) -> Option<Label> {
+        let name = label(text, spot, report)?;
+        if RESERVED.contains(&name.as_str()) {
+            let message = format!("\"{name}\" is the gateway's own name");
+            report.error(spot, message, format!("call it \"my-{name}\", say"));
+            return None;
+        }
+        if let Some(first) = self.0.get(&name) {
+            let message = format!("\"{name}\" is taken by a service or alias at {first}");
+            report.error(spot, message, "each name opens one service: choose another");
+            return None;
+        }
+        self.0.insert(name.clone(), spot.clone());
+        Some(name)
+    }
+}
