@@ -3,6 +3,12 @@
 //! Two SQLite files in the state folder, so that one can be copied, checked or lost without the other: what we know of
 //! members, and what happened.
 
+mod audit;
+mod members;
 mod open;
 
-pub use open::StoreError;
+pub use audit::{AuditKeep, AuditReader, AuditRow, AuditSelect, AuditWriter};
+pub use members::{
+    Admitted, AtController, Change, Members, MembersError, PinProof, StoredMember, StoredRoster,
+};
+pub use open::{StoreError, make_state_dir};

@@ -1,0 +1,475 @@
+//! What we know of members: the roster as it was last, and a log of every change of state.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::StoreError;
+use super::open::open;
+use crate::model::{MemberId, MemberState, NetworkId};
+
+const FILE: &str = "members.db";
+
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE roster (
+        one           INTEGER PRIMARY KEY CHECK (one = 1),
+        network       TEXT NOT NULL,
+        taken         INTEGER NOT NULL,            -- ms since 1970
+        public        INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE redirects (rule TEXT NOT NULL) STRICT;
+    CREATE TABLE members (
+        id            TEXT PRIMARY KEY,
+        state         TEXT NOT NULL,
+        at_controller TEXT NOT NULL,
+        identity      TEXT,                        -- the pinned one
+        proof         TEXT NOT NULL,
+        differs       INTEGER NOT NULL,
+        admitted      TEXT,
+        first_seen    INTEGER NOT NULL,            -- ms since 1970
+        label         TEXT,
+        assigned      TEXT NOT NULL,               -- addresses with a space between
+        active_bridge INTEGER NOT NULL,
+        version       TEXT,
+        creation_time INTEGER                      -- ms since 1970, the controller's
+    ) STRICT;
+    CREATE TABLE changes (
+        time          INTEGER NOT NULL,            -- ms since 1970
+        member        TEXT NOT NULL,
+        before        TEXT,
+        after         TEXT NOT NULL,
+        why           TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX changes_by_member ON changes (member, time);
+"];
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$about])* $variant,)* }
+
+        impl $name {
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// What the controller last said of a member.
+    AtController {
+        Authorized "authorized",
+        Unauthorized "unauthorized",
+        /// It was in the list once and is not any more.
+        Gone "gone",
+    }
+}
+
+words! {
+    /// Whether the pinned identity is known to hash to the member's ID.
+    PinProof {
+        Unproven "unproven",
+        Proven "proven",
+        /// It does not, and never will.
+        Failed "failed",
+    }
+}
+
+words! {
+    /// How a member came to be active.
+    Admitted {
+        /// The controller had authorised it before ztgate's first start.
+        Adopted "adopted",
+        /// It is listed in `policy/devices.toml`.
+        Listed "listed",
+    }
+}
+
+/// One member, as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMember {
+    pub id: MemberId,
+    pub state: MemberState,
+    pub at_controller: AtController,
+    /// The public identity that was seen first, which stays the member's.
+    pub identity: Option<String>,
+    pub proof: PinProof,
+    /// The controller last showed another identity than the pinned one.
+    pub differs: bool,
+    /// `None` if it never was active.
+    pub admitted: Option<Admitted>,
+    pub first_seen: Timestamp,
+    pub label: Option<String>,
+    pub assigned: Vec<IpAddr>,
+    pub active_bridge: bool,
+    pub version: Option<String>,
+    pub creation_time: Option<Timestamp>,
+}
+
+/// The roster as it was last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRoster {
+    pub network: NetworkId,
+    /// When the controller said so.
+    pub taken: Timestamp,
+    /// The network was public.
+    pub public: bool,
+    /// The rules that hand frames to the gateway.
+    pub redirects: Vec<String>,
+    /// Ordered by ID.
+    pub members: Vec<StoredMember>,
+}
+
+/// One change of a member's state, for the control log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub time: Timestamp,
+    pub member: MemberId,
+    /// `None` for a member that was not known before.
+    pub from: Option<MemberState>,
+    pub to: MemberState,
+    /// For people to read.
+    pub why: String,
+}
+
+/// Why the members on disk cannot be had or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum MembersError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "{file}: holds the members of network {found}, but the config is for {asked}; \
+         set network back in ztgate.toml, or put the file aside: mv {file} {file}.{found}",
+        file = .file.display()
+    )]
+    OtherNetwork { file: PathBuf, found: String, asked: NetworkId },
+    #[error(
+        "{file}: {what} makes no sense; put the file aside and start anew (every member that the controller has \
+         authorised is then adopted again): mv {file} {file}.broken",
+        file = .file.display()
+    )]
+    Damaged { file: PathBuf, what: String },
+}
+
+/// The members on disk, in `STATE_DIR/members.db`.
+#[derive(Debug)]
+pub struct Members {
+    connection: Connection,
+    file: PathBuf,
+}
+
+impl Members {
+    /// Opens the file, or makes it; the second value tells which.
+    ///
+    /// # Errors
+    /// The file cannot be used; see [`StoreError`].
+    pub fn open(state_dir: &Path) -> Result<(Self, bool), MembersError> {
+        let file = state_dir.join(FILE);
+        let opened = open(&file, MIGRATIONS)?;
+        Ok((Self { connection: opened.connection, file }, opened.created))
+    }
+
+    /// The roster as it was last; `None` if there never was one.
+    ///
+    /// # Errors
+    /// It is another network's, or cannot be read.
+    pub fn load(&self, network: NetworkId) -> Result<Option<StoredRoster>, MembersError> {
+        let head = self
+            .connection
+            .query_row("SELECT network, taken, public FROM roster", [], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?))
+            })
+            .optional()
+            .map_err(|e| self.sql(e))?;
+        let Some((found, taken, public)) = head else { return Ok(None) };
+        if found.parse() != Ok(network) {
+            return Err(MembersError::OtherNetwork { file: self.file.clone(), found, asked: network });
+        }
+        let redirects = self.rows("SELECT rule FROM redirects ORDER BY rowid", |row| row.get(0))?;
+        let members = self.rows("SELECT * FROM members ORDER BY id", |row| Ok(member(row)))?;
+        let members = members.into_iter().collect::<Result<_, _>>().map_err(|what| self.damaged(what))?;
+        let taken = Timestamp::from_millisecond(taken).map_err(|_| self.damaged("the roster's time"))?;
+        Ok(Some(StoredRoster { network, taken, public, redirects, members }))
+    }
+
+    /// Replaces the roster and adds to the log of changes, both or neither.
+    ///
+    /// # Errors
+    /// It could not be written; what was there stands.
+    pub fn save(&mut self, roster: &StoredRoster, changes: &[Change]) -> Result<(), MembersError> {
+        self.write(roster, changes).map_err(|e| self.sql(e))
+    }
+
+    /// Notes that the roster was as it is at a later time too.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn touch(&mut self, taken: Timestamp) -> Result<(), MembersError> {
+        let done = self.connection.execute("UPDATE roster SET taken = ?1", [taken.as_millisecond()]);
+        done.map(|_| ()).map_err(|e| self.sql(e))
+    }
+
+    /// Notes what became of the pinned identities of some members, each still the one named.
+    ///
+    /// # Errors
+    /// It could not be written; they will be proved again.
+    pub fn save_proofs(&mut self, proofs: &[(MemberId, &str, PinProof)]) -> Result<(), MembersError> {
+        let write = |connection: &mut Connection| {
+            let change = connection.transaction()?;
+            for (id, identity, proof) in proofs {
+                change.execute(
+                    "UPDATE members SET proof = ?3 WHERE id = ?1 AND identity = ?2",
+                    params![id.to_string(), identity, proof.as_str()],
+                )?;
+            }
+            change.commit()
+        };
+        write(&mut self.connection).map_err(|e| self.sql(e))
+    }
+
+    /// The log of changes, oldest first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn changes(&self) -> Result<Vec<Change>, MembersError> {
+        let rows =
+            self.rows("SELECT time, member, before, after, why FROM changes ORDER BY rowid", |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get::<_, Option<String>>(2)?,
+                    row.get::<_, String>(3)?,
+                    row.get(4)?,
+                ))
+            })?;
+        let parsed = rows.into_iter().map(|(time, id, from, to, why): (i64, String, _, _, _)| {
+            Some(Change {
+                time: Timestamp::from_millisecond(time).ok()?,
+                member: id.parse().ok()?,
+                from: from.map(|text| text.parse()).transpose().ok()?,
+                to: to.parse().ok()?,
+                why,
+            })
+        });
+        parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("an entry in the log of changes"))
+    }
+
+    fn write(&mut self, roster: &StoredRoster, changes: &[Change]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "INSERT OR REPLACE INTO roster (one, network, taken, public) VALUES (1, ?1, ?2, ?3)",
+            params![roster.network.to_string(), roster.taken.as_millisecond(), roster.public],
+        )?;
+        transaction.execute("DELETE FROM redirects", [])?;
+        for rule in &roster.redirects {
+            transaction.execute("INSERT INTO redirects (rule) VALUES (?1)", [rule])?;
+        }
+        transaction.execute("DELETE FROM members", [])?;
+        {
+            let mut insert = transaction.prepare(
+                "INSERT INTO members VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?;
+            for m in &roster.members {
+                let assigned: Vec<String> = m.assigned.iter().map(IpAddr::to_string).collect();
+                insert.execute(params![
+                    m.id.to_string(),
+                    m.state.as_str(),
+                    m.at_controller.as_str(),
+                    m.identity,
+                    m.proof.as_str(),
+                    m.differs,
+                    m.admitted.map(Admitted::as_str),
+                    m.first_seen.as_millisecond(),
+                    m.label,
+                    assigned.join(" "),
+                    m.active_bridge,
+                    m.version,
+                    m.creation_time.map(Timestamp::as_millisecond),
+                ])?;
+            }
+            let mut log = transaction.prepare("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for c in changes {
+                let before = c.from.map(MemberState::as_str);
+                let id = c.member.to_string();
+                log.execute(params![c.time.as_millisecond(), id, before, c.to.as_str(), c.why])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    fn rows<T>(
+        &self,
+        query: &str,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, MembersError> {
+        let all = || self.connection.prepare(query)?.query_map([], read)?.collect();
+        let all: rusqlite::Result<_> = all();
+        all.map_err(|e| self.sql(e))
+    }
+
+    fn sql(&self, source: rusqlite::Error) -> MembersError {
+        StoreError::Sqlite { file: self.file.clone(), source }.into()
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> MembersError {
+        MembersError::Damaged { file: self.file.clone(), what: what.into() }
+    }
+}
+
+/// A row as a member, or what of it makes no sense.
+fn member(row: &Row<'_>) -> Result<StoredMember, String> {
+    let id: String = row.get("id").map_err(|e| e.to_string())?;
+    let at = |column: &str| format!("{column} of member {id}");
+    let text = |column: &str| row.get::<_, String>(column).map_err(|_| at(column));
+    let maybe = |column: &str| row.get::<_, Option<String>>(column).map_err(|_| at(column));
+    let flag = |column: &str| row.get::<_, bool>(column).map_err(|_| at(column));
+    let time = |column: &str| {
+        let millis = row.get::<_, Option<i64>>(column).map_err(|_| at(column))?;
+        millis.map(Timestamp::from_millisecond).transpose().map_err(|_| at(column))
+    };
+    let assigned = text("assigned")?;
+    let admitted = maybe("admitted")?;
+    Ok(StoredMember {
+        id: id.parse().map_err(|_| at("id"))?,
+        state: text("state")?.parse().map_err(|_| at("state"))?,
+        at_controller: AtController::parse(&text("at_controller")?).ok_or_else(|| at("at_controller"))?,
+        identity: maybe("identity")?,
+        proof: PinProof::parse(&text("proof")?).ok_or_else(|| at("proof"))?,
+        differs: flag("differs")?,
+        admitted: match admitted {
+            None => None,
+            Some(text) => Some(Admitted::parse(&text).ok_or_else(|| at("admitted"))?),
+        },
+        first_seen: time("first_seen")?.ok_or_else(|| at("first_seen"))?,
+        label: maybe("label")?,
+        assigned: assigned
+            .split_whitespace()
+            .map(|text| text.parse().map_err(|_| at("assigned")))
+            .collect::<Result<_, _>>()?,
+        active_bridge: flag("active_bridge")?,
+        version: maybe("version")?,
+        creation_time: time("creation_time")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roster() -> StoredRoster {
+        let taken: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let member = StoredMember {
+            id: "bcba17eef8".parse().unwrap(),
+            state: MemberState::Pending,
+            at_controller: AtController::Unauthorized,
+            identity: None,
+            proof: PinProof::Unproven,
+            differs: false,
+            admitted: None,
+            first_seen: taken,
+            label: None,
+            assigned: vec![],
+            active_bridge: true,
+            version: None,
+            creation_time: None,
+        };
+        let full = StoredMember {
+            id: "c4c8812898".parse().unwrap(),
+            state: MemberState::Active,
+            at_controller: AtController::Authorized,
+            identity: Some("c4c8812898:0:20".into()),
+            proof: PinProof::Proven,
+            differs: true,
+            admitted: Some(Admitted::Adopted),
+            label: Some("mum's phone".into()),
+            assigned: vec!["10.147.20.11".parse().unwrap(), "fd00::1".parse().unwrap()],
+            active_bridge: false,
+            version: Some("1.14.1".into()),
+            creation_time: Some(taken),
+            ..member.clone()
+        };
+        let network = "5e02d9cb41c0ffee".parse().unwrap();
+        let redirects = vec!["ACTION_TEE to 5e02d9cb41 (rule 1)".into()];
+        StoredRoster { network, taken, public: true, redirects, members: vec![member, full] }
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut roster = roster();
+        {
+            let (mut members, created) = Members::open(folder.path()).unwrap();
+            assert!(created);
+            assert_eq!(members.load(roster.network).unwrap(), None);
+            members.save(&roster, &[]).unwrap();
+            roster.taken += std::time::Duration::from_secs(60);
+            members.touch(roster.taken).unwrap();
+        }
+        let (members, created) = Members::open(folder.path()).unwrap();
+        assert!(!created);
+        assert_eq!(members.load(roster.network).unwrap(), Some(roster));
+    }
+
+    #[test]
+    fn a_store_of_another_network_is_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, _) = Members::open(folder.path()).unwrap();
+        members.save(&roster(), &[]).unwrap();
+        let error = members.load("0123456789abcdef".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("members of network 5e02d9cb41c0ffee"), "{error}");
+        assert!(error.contains("members.db.5e02d9cb41c0ffee"), "{error}");
+    }
+
+    #[test]
+    fn a_proof_counts_for_the_pinned_identity_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, _) = Members::open(folder.path()).unwrap();
+        let roster = roster();
+        members.save(&roster, &[]).unwrap();
+        let id = roster.members[1].id;
+        let proof = |members: &Members| members.load(roster.network).unwrap().unwrap().members[1].proof;
+        members.save_proofs(&[(id, "c4c8812898:0:other", PinProof::Failed)]).unwrap();
+        assert_eq!(proof(&members), PinProof::Proven);
+        members.save_proofs(&[(id, "c4c8812898:0:20", PinProof::Failed)]).unwrap();
+        assert_eq!(proof(&members), PinProof::Failed);
+    }
+
+    #[test]
+    fn changes_are_kept_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, _) = Members::open(folder.path()).unwrap();
+        let roster = roster();
+        let change = |from, to, why: &str| Change {
+            time: roster.taken,
+            member: roster.members[0].id,
+            from,
+            to,
+            why: why.into(),
+        };
+        let changes = [
+            change(None, MemberState::Pending, "new"),
+            change(Some(MemberState::Pending), MemberState::Active, "listed"),
+        ];
+        members.save(&roster, &changes[..1]).unwrap();
+        members.save(&roster, &changes[1..]).unwrap();
+        assert_eq!(members.changes().unwrap(), changes);
+    }
+
+    #[test]
+    fn nonsense_on_disk_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, _) = Members::open(folder.path()).unwrap();
+        members.save(&roster(), &[]).unwrap();
+        members.connection.execute("UPDATE members SET state = 'king' WHERE id = 'bcba17eef8'", []).unwrap();
+        let error = members.load(roster().network).unwrap_err().to_string();
+        assert!(error.contains("state of member bcba17eef8"), "{error}");
+    }
+}
