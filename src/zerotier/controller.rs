@@ -1,0 +1,79 @@
+//! What a controller says about a network, whichever kind of controller it is.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::{ApiError, Forward};
+use crate::model::{MemberId, NetworkId};
+
+/// A network's controller, to be asked about that one network.
+pub trait Controller: Send + Sync {
+    /// `local` or `central`.
+    fn name(&self) -> &'static str;
+
+    /// The network and all its members as of now.
+    ///
+    /// # Errors
+    /// Every answer that is not whole and plausible; see [`ApiError`]. The caller then keeps what it has.
+    fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>>;
+}
+
+/// A network as its controller knows it at one moment; whole, never empty, each member once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControllerView {
+    pub network: NetworkId,
+    pub members: Vec<ControllerMember>,
+    /// Anybody may join, and deauthorising does nothing.
+    pub public: bool,
+    /// The rules that hand frames to somebody.
+    pub forwards: Vec<Forward>,
+}
+
+/// A member as the controller knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControllerMember {
+    pub id: MemberId,
+    pub authorized: bool,
+    /// `ID:0:KEY`, not proved to be the member's. Absent until the controller has heard from the member.
+    pub identity: Option<String>,
+    /// What the controller calls it; without control characters, 100 characters at most.
+    pub label: Option<String>,
+    /// Managed addresses. ZeroTier may assign one to two members.
+    pub assigned: Vec<IpAddr>,
+    pub active_bridge: bool,
+    /// Tells a record apart from one that was deleted and made again.
+    pub creation_time: Option<Timestamp>,
+    /// Moves with changes, and starts again at 1 in a record that was made again: compare with `!=`.
+    pub revision: Option<i64>,
+    pub version: Option<String>,
+    /// Where the controller knows it (only Central does).
+    pub last_seen: Option<Timestamp>,
+}
+
+impl ControllerView {
+    pub(super) fn checked(self) -> Result<Self, ApiError> {
+        if self.members.is_empty() {
+            return Err(ApiError::NoMembers);
+        }
+        let mut seen = HashSet::new();
+        match self.members.iter().find(|member| !seen.insert(member.id)) {
+            Some(twice) => Err(ApiError::TwiceMember(twice.id)),
+            None => Ok(self),
+        }
+    }
+}
+
+/// A member's ID in any of the fields that may hold it; all that are there must agree.
+pub(super) fn member_id(fields: &[&Option<String>]) -> Result<MemberId, ApiError> {
+    let mut texts = fields.iter().filter_map(|field| field.as_deref());
+    let bad = |text: &str| ApiError::BadMember(text.chars().take(40).collect());
+    let first = texts.next().ok_or_else(|| bad(""))?;
+    let id = first.parse().map_err(|_| bad(first))?;
+    match texts.find(|text| text.parse() != Ok(id)) {
+        Some(other) => Err(bad(other)),
+        None => Ok(id),
+    }
+}

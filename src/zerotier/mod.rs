@@ -1,0 +1,20 @@
+//! Clients of ZeroTier's APIs: the local node's, and each kind of controller's. JSON shapes stay private to this
+//! folder; what leaves it is typed and checked.
+
+mod api;
+mod central;
+mod controller;
+mod http;
+mod local;
+mod node;
+mod rules;
+mod shapes;
+pub mod token;
+
+pub use api::ApiError;
+pub use central::CentralController;
+pub use controller::{Controller, ControllerMember, ControllerView};
+pub use http::{HttpError, UrlError};
+pub use local::LocalController;
+pub use node::{NodeClient, NodeNetwork, NodePeer, NodeStatus};
+pub use rules::Forward;
