@@ -1,0 +1,225 @@
+//! The CA against the verifiers that devices use: webpki (rustls), OpenSSL and curl.
+
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use rcgen::{Certificate, SanType};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::constant(1_793_534_400, 0); // 2026-11-01T12:00:00Z
+
+fn zone() -> Zone {
+    "home.arpa".parse().unwrap()
+}
+
+fn made() -> (tempfile::TempDir, Ca) {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::open_or_create(dir.path(), &zone(), NOW).unwrap();
+    (dir, ca)
+}
+
+/// What a stolen intermediate key could sign.
+fn forged(ca: &Ca, san: SanType) -> Certificate {
+    let mut params = mint::leaf("gate.home.arpa", NOW, ca.ends).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.subject_alt_names = vec![san];
+    params.signed_by(&KeyPair::generate().unwrap(), &ca.issuer).unwrap()
+}
+
+fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().unwrap())
+}
+
+fn ip(address: &str) -> SanType {
+    SanType::IpAddress(address.parse().unwrap())
+}
+
+/// Each case: what is signed, and whether a device that trusts the root must accept it.
+fn cases() -> Vec<(SanType, bool)> {
+    vec![
+        (dns("wiki.home.arpa"), true),
+        (dns("a.b.home.arpa"), true),
+        (dns("home.arpa"), true),
+        (dns("wiki.example.org"), false),
+        (dns("nothome.arpa"), false),
+        (dns("home.arpa.example.org"), false),
+        (ip("10.147.17.1"), false),
+        (ip("fd5e:2d9::1"), false),
+    ]
+}
+
+/// What a rustls client that trusts the root says to a leaf and our intermediate.
+fn verified(ca: &Ca, leaf: &Certificate) -> Result<(), webpki::Error> {
+    let anchor = webpki::anchor_from_trusted_cert(&ca.root)?;
+    webpki::EndEntityCert::try_from(leaf.der())?
+        .verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &[anchor],
+            std::slice::from_ref(&ca.intermediate),
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW.as_second() as u64)),
+            webpki::KeyUsage::server_auth(),
+            None,
+            None,
+        )
+        .map(drop)
+}
+
+#[test]
+fn rustls_accepts_names_in_the_zone_and_nothing_else() {
+    let (_dir, ca) = made();
+    for (san, fine) in cases() {
+        let expected = if fine { Ok(()) } else { Err(webpki::Error::NameConstraintViolation) };
+        assert_eq!(verified(&ca, &forged(&ca, san.clone())), expected, "{san:?}");
+    }
+}
+
+#[test]
+fn the_root_alone_confines_an_intermediate_that_confines_nothing() {
+    let (dir, mut ca) = made();
+    let root_key = std::fs::read_to_string(Layout::of(dir.path()).dir.join(ROOT_KEY)).unwrap();
+    let root = Issuer::from_ca_cert_der(&ca.root, KeyPair::from_pem(&root_key).unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut free = mint::intermediate(&zone(), &key, NOW);
+    free.name_constraints = None;
+    ca.intermediate = free.signed_by(&key, &root).unwrap().into();
+    ca.issuer = Issuer::new(free, key);
+    for (san, fine) in cases() {
+        assert_eq!(verified(&ca, &forged(&ca, san.clone())).is_ok(), fine, "{san:?}");
+    }
+}
+
+#[test]
+fn openssl_accepts_names_in_the_zone_and_nothing_else() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        eprintln!("skipped: no openssl on this machine (apt install openssl)");
+        return;
+    }
+    let (dir, ca) = made();
+    let layout = Layout::of(dir.path());
+    for (san, fine) in cases() {
+        let file = dir.path().join("leaf.pem");
+        std::fs::write(&file, forged(&ca, san.clone()).pem()).unwrap();
+        let output = Command::new("openssl")
+            .args(["verify", "-purpose", "sslserver", "-x509_strict", "-attime"])
+            .arg(NOW.as_second().to_string())
+            .arg("-CAfile")
+            .arg(&layout.root)
+            .arg("-untrusted")
+            .arg(&layout.intermediate)
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), fine, "{san:?}: {said}");
+        assert!(fine || said.contains("subtree violation"), "{san:?}: {said}");
+    }
+}
+
+#[test]
+fn a_leaf_is_for_one_server_for_months_not_years() {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let (_dir, ca) = made();
+    let leaf = ca.leaf("wiki.home.arpa", NOW).unwrap();
+    assert_eq!(leaf.cert.len(), 2, "the intermediate goes with it");
+    let (_, parsed) = X509Certificate::from_der(&leaf.cert[0]).unwrap();
+    let days = (parsed.validity().not_after.timestamp() - parsed.validity().not_before.timestamp()) / 86_400;
+    assert!(days <= 397, "{days}");
+    let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.server_auth && !usage.client_auth && !usage.any);
+    assert!(!parsed.is_ca());
+    assert!(matches!(ca.leaf("wiki.example.org", NOW), Err(CaError::OutsideZone { .. })));
+
+    let last_week = ca.ends.checked_sub(std::time::Duration::from_secs(7 * 86_400)).unwrap();
+    let late = ca.leaf("wiki.home.arpa", last_week).unwrap();
+    assert_eq!(pem::facts(Path::new("leaf"), &late.cert[0]).unwrap().ends, ca.ends, "not beyond its issuer");
+}
+
+#[test]
+fn keys_are_private_and_the_roots_is_never_opened_again() {
+    let (dir, first) = made();
+    let layout = Layout::of(dir.path());
+    let root_folder = layout.dir.join(ROOT_FOLDER);
+    for (path, mode) in [
+        (&layout.dir, 0o700),
+        (&root_folder, 0o700),
+        (&layout.dir.join(ROOT_KEY), 0o600),
+        (&layout.intermediate_key, 0o600),
+    ] {
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, mode, "{}", path.display());
+    }
+    // A folder where the key was would be an error to anyone who opens it; no folder at all, too.
+    std::fs::remove_file(layout.dir.join(ROOT_KEY)).unwrap();
+    std::fs::create_dir(layout.dir.join(ROOT_KEY)).unwrap();
+    assert_eq!(Ca::open_or_create(dir.path(), &zone(), NOW).unwrap().root, first.root);
+    std::fs::remove_dir_all(root_folder).unwrap();
+    let again = Ca::open_or_create(dir.path(), &zone(), NOW).unwrap();
+    assert_eq!(again.root, first.root);
+    again.leaf("wiki.home.arpa", NOW).unwrap();
+}
+
+#[test]
+fn what_is_wrong_on_disk_is_said_and_never_replaced() {
+    type Harm = fn(&Layout);
+    let cases: [(&str, Harm); 6] = [
+        ("intermediate.key is missing", |at| std::fs::remove_file(&at.intermediate_key).unwrap()),
+        ("root.pem is missing", |at| std::fs::remove_file(&at.root).unwrap()),
+        ("may be read by others (mode 0644)", |at| {
+            let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            std::fs::set_permissions(&at.intermediate_key, open).unwrap();
+        }),
+        ("no certificate in it", |at| std::fs::write(&at.root, "").unwrap()),
+        ("do not belong together", |at| {
+            let (_other, ca) = made();
+            std::fs::write(&at.root, rcgen_pem(&ca.root)).unwrap();
+        }),
+        ("do not belong together", |at| {
+            std::fs::write(&at.intermediate_key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        }),
+    ];
+    for (part, harm) in cases {
+        let (dir, _) = made();
+        harm(&Layout::of(dir.path()));
+        let error = Ca::open_or_create(dir.path(), &zone(), NOW).unwrap_err().to_string();
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn another_zone_a_wrong_clock_and_the_end_are_told_apart() {
+    let (dir, ca) = made();
+    let error = |zone: &str, now| {
+        Ca::open_or_create(dir.path(), &zone.parse().unwrap(), now).unwrap_err().to_string()
+    };
+    assert!(error("internal", NOW).contains("is a CA for home.arpa, and the zone is internal"));
+    assert!(error("home.arpa", Timestamp::UNIX_EPOCH).contains("timedatectl"));
+    assert!(error("home.arpa", ca.ends + std::time::Duration::from_secs(1)).contains("ended at 2046-"));
+}
+
+#[test]
+fn an_interrupted_first_start_is_begun_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let leftover = dir.path().join("certs.partial-4711");
+    std::fs::create_dir_all(leftover.join(ROOT_FOLDER)).unwrap();
+    std::fs::write(leftover.join(ROOT_KEY), "half a k").unwrap();
+    std::fs::create_dir(dir.path().join("certs")).unwrap();
+    Ca::open_or_create(dir.path(), &zone(), NOW).unwrap();
+    assert!(!leftover.exists());
+}
+
+#[test]
+fn any_zone_will_do() {
+    let long = format!("{}.{}.arpa", "a".repeat(60), "b".repeat(60));
+    for zone in ["localhost", "internal", "lab.example.org", &long] {
+        let zone: Zone = zone.parse().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::open_or_create(dir.path(), &zone, NOW).unwrap();
+        ca.leaf(&zone.name("wiki"), NOW).unwrap();
+    }
+}
+
+fn rcgen_pem(der: &CertificateDer<'_>) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+}

@@ -1,0 +1,399 @@
+//! The certificates of one configuration: which one a handshake gets.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{PrivateKeyDer, ServerName};
+
+use super::{Ca, CaError, files, mint, pem};
+use crate::model::Clock;
+
+/// The certificates of one configuration. Immutable but for leaves, which are issued in the handshake that needs a new one;
+/// a newer snapshot replaces it whole.
+pub struct Certificates {
+    source: Source,
+}
+
+enum Source {
+    /// Issued by our CA, one a name.
+    Issued { ca: Arc<Ca>, clock: Arc<dyn Clock>, gateway: Slot, names: HashMap<Box<str>, Slot> },
+    /// One chain for every name.
+    Given { key: Arc<CertifiedKey>, ends: Timestamp },
+}
+
+/// A leaf, once a handshake asked for it. Reading it takes no lock.
+#[derive(Default)]
+struct Slot(ArcSwapOption<Leaf>);
+
+struct Leaf {
+    key: Arc<CertifiedKey>,
+    made: Timestamp,
+}
+
+impl Certificates {
+    /// Certificates from our own CA for these names (full DNS names in lower case), and for whoever asks for none of
+    /// them the gateway's own, `gate.ZONE`.
+    ///
+    /// # Errors
+    /// A name outside the CA's zone.
+    pub fn issued<N: AsRef<str>>(
+        ca: Arc<Ca>,
+        names: impl IntoIterator<Item = N>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CaError> {
+        let names = slots(&ca, names, |_| Slot::default())?;
+        Ok(Self { source: Source::Issued { ca, clock, gateway: Slot::default(), names } })
+    }
+
+    /// One chain and key of one's own for every name, as PEM files: the gateway's certificate first, then those that
+    /// signed it.
+    ///
+    /// # Errors
+    /// A key that others can read or that is another certificate's, and a certificate that is not valid now.
+    pub fn from_pem(certificate: &Path, key: &Path, now: Timestamp) -> Result<Self, CaError> {
+        let chain = pem::chain(certificate)?;
+        let facts = pem::facts(certificate, &chain[0])?;
+        if facts.ends < now {
+            return Err(CaError::Ended { file: certificate.to_owned(), at: facts.ends });
+        }
+        if facts.begins > now {
+            return Err(CaError::NotYet { file: certificate.to_owned(), at: facts.begins });
+        }
+        let secret = files::read_secret(key, false)?;
+        let malformed = |reason: String| CaError::Malformed { file: key.to_owned(), reason };
+        let private = PrivateKeyDer::from_pem_slice(secret.as_bytes()).map_err(|error| {
+            malformed(format!("no private key in PEM ({error}); an encrypted key cannot be used"))
+        })?;
+        let pair =
+            CertifiedKey::from_der(chain, private, &default_provider()).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    CaError::KeyMismatch { certificate: certificate.to_owned(), key: key.to_owned() }
+                }
+                other => malformed(other.to_string()),
+            })?;
+        Ok(Self { source: Source::Given { key: Arc::new(pair), ends: facts.ends } })
+    }
+
+    /// The snapshot for these names from now on, with the leaves that there are. PEM files are read anew by
+    /// [`Certificates::from_pem`] instead; such a snapshot stays as it is.
+    ///
+    /// # Errors
+    /// A name outside the CA's zone.
+    pub fn renamed<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> Result<Self, CaError> {
+        let source = match &self.source {
+            Source::Given { key, ends } => Source::Given { key: key.clone(), ends: *ends },
+            Source::Issued { ca, clock, gateway, names: old } => Source::Issued {
+                ca: ca.clone(),
+                clock: clock.clone(),
+                gateway: gateway.kept(),
+                names: slots(ca, names, |name| old.get(name).map_or_else(Slot::default, Slot::kept))?,
+            },
+        };
+        Ok(Self { source })
+    }
+
+    /// The certificate for the name in a handshake; for no name or an unknown one the gateway's own.
+    ///
+    /// `None` only if it could not be issued, which a log line then explains.
+    pub fn get(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let (ca, clock, gateway, names) = match &self.source {
+            Source::Given { key, .. } => return Some(key.clone()),
+            Source::Issued { ca, clock, gateway, names } => (ca, clock, gateway, names),
+        };
+        let known = name.and_then(|name| names.get_key_value(name));
+        let leaf = match known {
+            Some((name, slot)) => slot.get(ca, clock.as_ref(), || name.to_string()),
+            None => gateway.get(ca, clock.as_ref(), || ca.zone().name("gate")),
+        };
+        leaf.inspect_err(|error| tracing::error!(name = name.unwrap_or("(none)"), %error, "no certificate"))
+            .ok()
+    }
+
+    /// The certificate for a device that is not let in: of any name in the zone one of its own, configured or not, so that
+    /// it can read why it is refused, and learns no name.
+    ///
+    /// An issued one is made for this handshake alone: kept ones would be as many as a stranger likes, and would tell by
+    /// their dates whether somebody else asked before.
+    pub fn for_stranger(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        match (&self.source, name) {
+            (Source::Issued { ca, clock, .. }, Some(name)) if ca.covers(name) => ca
+                .leaf(name, clock.now())
+                .inspect_err(|error| tracing::error!(name, %error, "no certificate"))
+                .ok(),
+            _ => self.get(None),
+        }
+    }
+
+    /// Whether a device that asks for this name will find it in the certificate. Always so for issued ones.
+    pub fn covers(&self, name: &str) -> bool {
+        match &self.source {
+            Source::Issued { ca, names, .. } => names.contains_key(name) || name == ca.zone().name("gate"),
+            Source::Given { key, .. } => {
+                let (Ok(leaf), Ok(name)) = (
+                    key.end_entity_cert().map(webpki::EndEntityCert::try_from),
+                    ServerName::try_from(name.to_owned()),
+                ) else {
+                    return false;
+                };
+                leaf.is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(&name).is_ok())
+            }
+        }
+    }
+
+    /// When a certificate of one's own ends; `None` for issued ones, which are replaced in time.
+    pub fn ends(&self) -> Option<Timestamp> {
+        match self.source {
+            Source::Given { ends, .. } => Some(ends),
+            Source::Issued { .. } => None,
+        }
+    }
+}
+
+fn slots<N: AsRef<str>>(
+    ca: &Ca,
+    names: impl IntoIterator<Item = N>,
+    mut slot: impl FnMut(&str) -> Slot,
+) -> Result<HashMap<Box<str>, Slot>, CaError> {
+    names
+        .into_iter()
+        .map(|name| match name.as_ref() {
+            name if ca.covers(name) => Ok((name.into(), slot(name))),
+            name => Err(CaError::OutsideZone { name: name.to_owned(), zone: ca.zone().clone() }),
+        })
+        .collect()
+}
+
+impl Slot {
+    fn get(
+        &self,
+        ca: &Ca,
+        clock: &dyn Clock,
+        name: impl FnOnce() -> String,
+    ) -> Result<Arc<CertifiedKey>, CaError> {
+        let now = clock.now();
+        if let Some(leaf) = self.0.load().as_deref().filter(|leaf| leaf.is_good(now)) {
+            return Ok(leaf.key.clone());
+        }
+        // Threads that get here together each issue one, and the last is kept.
+        let key = ca.leaf(&name(), now)?;
+        self.0.store(Some(Arc::new(Leaf { key: key.clone(), made: now })));
+        Ok(key)
+    }
+
+    fn kept(&self) -> Self {
+        Self(ArcSwapOption::new(self.0.load_full()))
+    }
+}
+
+impl Leaf {
+    /// Whether it has begun and is in the first two thirds of its life. The clock may have been set, either way, since it
+    /// was made.
+    fn is_good(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.made);
+        let limit = if age.is_negative() { mint::BACKDATED } else { mint::LEAF_LIFE * 2 / 3 };
+        age.unsigned_abs() < limit
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // rustls hands the name over in lower case; RFC 6066, section 3 has it without a trailing dot.
+        self.get(hello.server_name())
+    }
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Source::Issued { ca, names, .. } => write!(f, "Certificates({} names by {ca:?})", names.len()),
+            Source::Given { .. } => f.write_str("Certificates(PEM files)"),
+        }
+    }
+}
+
+/// The snapshot in use. A [`rustls::ServerConfig`] holds this, so that a newer snapshot keeps its session tickets.
+#[derive(Debug)]
+pub struct CurrentCertificates(ArcSwap<Certificates>);
+
+impl CurrentCertificates {
+    pub fn new(certificates: Certificates) -> Arc<Self> {
+        Arc::new(Self(ArcSwap::from_pointee(certificates)))
+    }
+
+    pub fn load(&self) -> Arc<Certificates> {
+        self.0.load_full()
+    }
+
+    pub fn replace(&self, certificates: Certificates) {
+        self.0.store(Arc::new(certificates));
+    }
+}
+
+impl ResolvesServerCert for CurrentCertificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load().resolve(hello)
+    }
+}
+
+/// The same snapshot, as devices that are not let in see it.
+#[derive(Debug)]
+pub struct StrangerCertificates(pub Arc<CurrentCertificates>);
+
+impl ResolvesServerCert for StrangerCertificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load().for_stranger(hello.server_name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::SignedDuration;
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::model::ManualClock;
+
+    const NAMES: [&str; 2] = ["wiki.home.arpa", "nas.home.arpa"];
+
+    fn world() -> (tempfile::TempDir, Arc<ManualClock>, Certificates) {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at("2026-11-01T12:00:00Z".parse().unwrap()));
+        let ca = Ca::open_or_create(dir.path(), &"home.arpa".parse().unwrap(), clock.now()).unwrap();
+        let certificates = Certificates::issued(Arc::new(ca), NAMES, clock.clone()).unwrap();
+        (dir, clock, certificates)
+    }
+
+    fn name_in(key: &CertifiedKey) -> String {
+        pem::facts(Path::new("leaf"), &key.cert[0]).unwrap().subject
+    }
+
+    #[test]
+    fn each_known_name_gets_its_own_and_all_else_the_gateways() {
+        let (_dir, _clock, certificates) = world();
+        for (asked, got) in [
+            (Some("wiki.home.arpa"), "wiki.home.arpa"),
+            (Some("nas.home.arpa"), "nas.home.arpa"),
+            (Some("gate.home.arpa"), "gate.home.arpa"),
+            (Some("other.home.arpa"), "gate.home.arpa"),
+            (Some("example.org"), "gate.home.arpa"),
+            (None, "gate.home.arpa"),
+        ] {
+            assert_eq!(name_in(&certificates.get(asked).unwrap()), got, "{asked:?}");
+        }
+        let twice = [certificates.get(Some(NAMES[0])).unwrap(), certificates.get(Some(NAMES[0])).unwrap()];
+        assert!(Arc::ptr_eq(&twice[0], &twice[1]), "issued once");
+    }
+
+    #[test]
+    fn a_stranger_finds_every_name_in_the_zone_alike() {
+        let (_dir, clock, certificates) = world();
+        certificates.get(Some(NAMES[0])).unwrap();
+        clock.advance(Duration::from_secs(60));
+        let dates = |name| {
+            let key = certificates.for_stranger(Some(name)).unwrap();
+            assert_eq!(name_in(&key), name);
+            pem::facts(Path::new("leaf"), &key.cert[0]).map(|facts| (facts.begins, facts.ends)).unwrap()
+        };
+        let [used, unused, gate, unknown] =
+            [NAMES[0], NAMES[1], "gate.home.arpa", "no-such.home.arpa"].map(dates);
+        assert_eq!([used, unused, gate], [unknown; 3]);
+        for outside in [None, Some("example.org"), Some("wikihome.arpa")] {
+            assert_eq!(
+                name_in(&certificates.for_stranger(outside).unwrap()),
+                "gate.home.arpa",
+                "{outside:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_leaf_is_served_while_it_is_young_whichever_way_the_clock_went() {
+        let (_dir, _clock, certificates) = world();
+        let Source::Issued { ca, .. } = &certificates.source else { panic!("{certificates:?}") };
+        let made: Timestamp = "2026-11-01T12:00:00Z".parse().unwrap();
+        for (hours, kept) in [
+            (0, true),
+            (59 * 24, true),
+            (61 * 24, false),
+            (400 * 24, false),
+            // The clock was ahead: that a certificate begins a day early covers so much.
+            (-23, true),
+            (-25, false),
+            (-300 * 24, false),
+        ] {
+            let slot = Slot::default();
+            let at = |now| slot.get(ca, &ManualClock::at(now), || NAMES[0].to_owned()).unwrap();
+            let now = made + SignedDuration::from_hours(hours);
+            let (first, then) = (at(made), at(now));
+            assert_eq!(Arc::ptr_eq(&first, &then), kept, "{hours} h later");
+            assert!(Arc::ptr_eq(&then, &at(now)), "{hours} h later, issued once");
+            let facts = pem::facts(Path::new("leaf"), &then.cert[0]).unwrap();
+            assert!(facts.begins <= now && now < facts.ends, "{hours} h later");
+        }
+    }
+
+    #[test]
+    fn new_names_leave_the_others_their_leaves() {
+        let (_dir, _clock, first) = world();
+        let [wiki, nas] = NAMES.map(|name| first.get(Some(name)).unwrap());
+        let fewer = first.renamed([NAMES[1]]).unwrap();
+        assert!(Arc::ptr_eq(&nas, &fewer.get(Some(NAMES[1])).unwrap()));
+        assert_eq!(name_in(&fewer.get(Some(NAMES[0])).unwrap()), "gate.home.arpa", "no longer configured");
+        let again = fewer.renamed(NAMES).unwrap();
+        assert!(!Arc::ptr_eq(&wiki, &again.get(Some(NAMES[0])).unwrap()), "what went is forgotten");
+    }
+
+    #[test]
+    fn a_name_outside_the_zone_is_refused() {
+        let (_dir, _clock, first) = world();
+        let refused = first.renamed(["nas.example.org"]);
+        assert!(matches!(refused, Err(CaError::OutsideZone { .. })));
+    }
+
+    #[test]
+    fn pem_files_of_ones_own_are_checked_before_they_are_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let file = dir.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            file
+        };
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["nas.example.org".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2027, 1, 1);
+        let certificate = write("fullchain.pem", &params.self_signed(&key).unwrap().pem());
+        let right = write("key.pem", &key.serialize_pem());
+        let wrong = write("other.pem", &KeyPair::generate().unwrap().serialize_pem());
+        let none = write("none.pem", "hello");
+        let at = |day: &str| format!("{day}T00:00:00Z").parse::<Timestamp>().unwrap();
+
+        let given = Certificates::from_pem(&certificate, &right, at("2026-06-01")).unwrap();
+        assert!(given.covers("nas.example.org") && !given.covers("wiki.example.org"));
+        assert_eq!(given.ends(), Some(at("2027-01-01")));
+
+        for (certificate, key, day, part) in [
+            (&certificate, &wrong, "2026-06-01", "is not the key of the first certificate"),
+            (&certificate, &right, "2028-01-01", "ended at 2027-01-01"),
+            (&certificate, &right, "2025-06-01", "check the clock"),
+            (&none, &right, "2026-06-01", "-----BEGIN CERTIFICATE-----"),
+            (&certificate, &none, "2026-06-01", "no private key"),
+            (&dir.path().join("absent"), &right, "2026-06-01", "No such file"),
+        ] {
+            let error = Certificates::from_pem(certificate, key, at(day)).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Reading certificates: PEM to DER, and the few facts that decisions need.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{CaError, files};
+
+/// All certificates of a PEM file, at least one.
+pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CaError> {
+    let text = files::read(file)?;
+    let malformed = |reason: String| CaError::Malformed { file: file.to_owned(), reason };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| malformed(format!("no certificates in PEM: {error}")))?;
+    if chain.is_empty() {
+        return Err(malformed(
+            "no certificate in it; it should begin with -----BEGIN CERTIFICATE-----".into(),
+        ));
+    }
+    Ok(chain)
+}
+
+/// What is read out of one certificate.
+pub(super) struct Facts {
+    pub subject: String,
+    pub begins: Timestamp,
+    pub ends: Timestamp,
+    /// The DNS subtrees that it is constrained to.
+    pub zones: Vec<String>,
+}
+
+pub(super) fn facts(file: &Path, certificate: &CertificateDer<'_>) -> Result<Facts, CaError> {
+    let malformed = |reason: String| CaError::Malformed { file: file.to_owned(), reason };
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|error| malformed(format!("not an X.509 certificate: {error}")))?;
+    let second = |seconds: i64| {
+        Timestamp::from_second(seconds).map_err(|error| malformed(format!("odd validity: {error}")))
+    };
+    let constraints = parsed.name_constraints().map_err(|error| malformed(error.to_string()))?;
+    let permitted = constraints.and_then(|c| c.value.permitted_subtrees.as_ref());
+    let zones = permitted
+        .into_iter()
+        .flatten()
+        .filter_map(|tree| match tree.base {
+            GeneralName::DNSName(name) => Some(name.to_owned()),
+            _ => None,
+        })
+        .collect();
+    Ok(Facts {
+        subject: parsed
+            .subject()
+            .iter_common_name()
+            .next()
+            .and_then(|name| name.as_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+        begins: second(parsed.validity().not_before.timestamp())?,
+        ends: second(parsed.validity().not_after.timestamp())?,
+        zones,
+    })
+}
