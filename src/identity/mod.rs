@@ -1,7 +1,12 @@
 //! From an accepted socket to a peer: the link-layer origin, and the roster that says whose it is.
 
+mod identify;
 mod origin;
+pub mod proof;
 mod roster;
+mod saved_syn;
 
+pub use identify::{IdentityRefusal, identify};
 pub use origin::{NoProof, Origin};
-pub use roster::{Hazard, IdentityProof, Member, Roster};
+pub use roster::{Hazard, IdentityProof, Member, Pins, Roster};
+pub use saved_syn::SavedSyn;

@@ -22,4 +22,6 @@ pub enum NoProof {
     Cookie,
     #[error("the saved SYN has {0} bytes, which is no Ethernet frame with an IP and a TCP header")]
     Length(usize),
+    #[error("what was saved is no SYN of this connection: {0}")]
+    Malformed(&'static str),
 }

@@ -1,13 +1,13 @@
 //! The roster: every member of the network as of one moment. Immutable; a newer one replaces it whole.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::model::{Label, MemberId, MemberState, NetworkId};
+use crate::model::{Label, Mac, MemberId, MemberState, NetworkId};
 
 /// One member, as the controller and our own store know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,12 @@ pub enum IdentityProof {
 }
 
 impl Member {
+    /// The addresses that are the member's one by one: all that it owns but the rest of its 6PLANE /80.
+    pub fn addresses(&self, network: NetworkId) -> impl Iterator<Item = IpAddr> {
+        let derived = [self.id.rfc4193(network).into(), self.id.six_plane(network).into()];
+        self.assigned.iter().copied().chain(derived)
+    }
+
     /// Whether the member may speak from this address on this network.
     pub fn owns(&self, network: NetworkId, address: IpAddr) -> bool {
         self.assigned.contains(&address) || matches!(address, IpAddr::V6(v6) if self.id.derives(network, v6))
@@ -79,7 +85,8 @@ impl Hazard {
 pub struct Roster {
     pub network: NetworkId,
     members: HashMap<MemberId, Arc<Member>>,
-    /// What makes all proof of identity void, if anything. Bridges do not count here while neighbours are pinned.
+    /// What makes all proof of identity void, if anything. Bridges do not count here while [pins](Self::pins) stand in for
+    /// the MAC.
     pub hazards: Vec<Hazard>,
     /// When the controller said so.
     pub taken: Timestamp,
@@ -88,7 +95,15 @@ pub struct Roster {
     pub taken_at: Instant,
     /// The age beyond which nobody is let in on its word.
     pub limit: Duration,
+    /// This machine's own member, where it is known. Its frames never cross the overlay, so whoever has its MAC lies.
+    pub own: Option<MemberId>,
+    /// While a MAC alone proves nothing, the addresses whose answers reach one MAC only; nobody is let in from another.
+    /// `None` while each frame has its sender's MAC.
+    pub pins: Option<Arc<Pins>>,
 }
+
+/// Addresses, each with the one MAC that frames to it are sent to.
+pub type Pins = BTreeMap<IpAddr, Mac>;
 
 impl Roster {
     pub fn new(
@@ -100,7 +115,7 @@ impl Roster {
         limit: Duration,
     ) -> Self {
         let members = members.into_iter().map(|m| (m.id, Arc::new(m))).collect();
-        Self { network, members, hazards, taken, taken_at, limit }
+        Self { network, members, hazards, taken, taken_at, limit, own: None, pins: None }
     }
 
     pub fn get(&self, id: MemberId) -> Option<&Arc<Member>> {
@@ -128,6 +143,11 @@ impl Roster {
 
     pub fn is_stale(&self, now: Instant) -> bool {
         self.age(now) > self.limit
+    }
+
+    /// Whether an answer to this address reaches that MAC and no other, whatever a bridge sends.
+    pub fn is_bound(&self, address: IpAddr, mac: Mac) -> bool {
+        self.pins.as_ref().is_none_or(|pins| pins.get(&address) == Some(&mac))
     }
 
     /// The member that owns an address, for a log line that names both sides of a lie.
