@@ -1,3 +1,14 @@
 //! Rules in, verdict out. Pure.
 
-// Written by the policy helper: Rules, Subject, Ask, Decision.
+mod ask;
+mod rules;
+mod table;
+mod why;
+
+pub use ask::{Allowed, Ask, Decision, RuleRef, Subject};
+pub use rules::Rules;
+pub use table::{Access, AccessRow, AccessTable};
+pub use why::{Why, WhyDevice};
+
+#[cfg(test)]
+mod tests;
