@@ -1,0 +1,340 @@
+//! The task, step by step: no timers, a clock that stands, a controller that says what it is told to.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::*;
+use crate::identity::IdentityProof;
+use crate::model::{ManualClock, MemberState};
+use crate::zerotier::{ApiError, ControllerMember};
+
+const NETWORK: &str = "5e02d9cb41c0ffee";
+const A: &str = "c4c8812898:0:203ee6338341519b07a30250ac1b5d0199417a7d94db550f8187e908dc8e3019ebff0c8010ce10c249475d06ae4799a3fc61a74192c25b231c7085428a1dfe5d";
+const B: &str = "bcba17eef8:0:8c2888311abc576d0a7917d2e0eee8a64cd1c34c293c7881ee31a19dd1390602391c969577ce48d7044e53bf00a268cd799e6a4693bed01b6a2cbce3453a8763";
+
+fn id(identity: &str) -> MemberId {
+    identity.split(':').next().unwrap().parse().unwrap()
+}
+
+/// Says what the test put there; nothing there is an empty list.
+#[derive(Default)]
+struct Told(Mutex<Vec<(&'static str, bool)>>);
+
+impl Controller for Told {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>> {
+        let members: Vec<_> = self.0.lock().unwrap().iter().map(|&(who, yes)| member(who, yes)).collect();
+        let network = NETWORK.parse().unwrap();
+        let view = ControllerView { network, members, public: false, forwards: vec![] };
+        let answer = if view.members.is_empty() { Err(ApiError::NoMembers) } else { Ok(view) };
+        futures_util::future::ready(answer).boxed()
+    }
+}
+
+fn member(identity: &str, authorized: bool) -> ControllerMember {
+    ControllerMember {
+        id: id(identity),
+        authorized,
+        identity: Some(identity.to_owned()),
+        label: None,
+        assigned: vec![],
+        active_bridge: false,
+        creation_time: None,
+        revision: None,
+        version: None,
+        last_seen: None,
+    }
+}
+
+fn config(devices: Vec<Device>) -> Arc<Config> {
+    Arc::new(Config {
+        file: "/etc/ztgate/ztgate.toml".into(),
+        network: NETWORK.parse().unwrap(),
+        zone: "home.arpa".parse().unwrap(),
+        state_dir: "/nonexistent".into(),
+        node: config::Node { url: "http://127.0.0.1:1".into(), token_file: "/nonexistent".into() },
+        controller: config::Controller::Local,
+        http_port: 80,
+        https_port: 443,
+        tls: config::Tls::PrivateCa,
+        services: vec![],
+        groups: vec![],
+        devices,
+        warnings: vec![],
+    })
+}
+
+fn phone(identity: &str) -> Device {
+    Device { name: "phone".parse().unwrap(), id: id(identity), owner: None, groups: vec![], line: 1 }
+}
+
+struct World {
+    controller: Arc<Told>,
+    clock: Arc<ManualClock>,
+    config: watch::Sender<Arc<Config>>,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new(says: &[(&'static str, bool)]) -> Self {
+        let controller = Arc::new(Told(Mutex::new(says.to_vec())));
+        let clock = Arc::new(ManualClock::at("2026-03-01T12:00:00Z".parse().unwrap()));
+        Self {
+            controller,
+            clock,
+            config: watch::Sender::new(config(vec![])),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn says(&self, members: &[(&'static str, bool)]) {
+        *self.controller.0.lock().unwrap() = members.to_vec();
+    }
+
+    /// A gateway's start on what is on disk.
+    fn start(&self) -> (RosterTask, RosterFeed) {
+        self.start_at(self.clock.clone())
+    }
+
+    fn start_at(&self, clock: Arc<dyn Clock>) -> (RosterTask, RosterFeed) {
+        let node = NodeClient::new("http://127.0.0.1:1", self.folder.path().join("no-token")).unwrap();
+        let (store, _) = Members::open(self.folder.path()).unwrap();
+        let (prover, config) = (Prover::start().unwrap(), self.config.subscribe());
+        RosterTask::new(self.controller.clone(), node, store, prover, config, clock, Limits::LOCAL).unwrap()
+    }
+
+    fn log(&self) -> Vec<String> {
+        let (store, _) = Members::open(self.folder.path()).unwrap();
+        let told = |c: Change| format!("{} {}", c.member, c.to);
+        store.changes().unwrap().into_iter().map(told).collect()
+    }
+}
+
+async fn poll(task: &mut RosterTask) {
+    let answer = task.ask().await;
+    task.take(answer);
+}
+
+fn state(feed: &RosterFeed, identity: &str) -> Option<MemberState> {
+    Some(feed.roster.borrow().as_ref()?.get(id(identity))?.state)
+}
+
+#[tokio::test]
+async fn the_first_answer_adopts_and_later_ones_do_not() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    assert!(feed.roster.borrow().is_none());
+    poll(&mut task).await;
+    world.says(&[(A, true), (B, true)]);
+    poll(&mut task).await;
+    assert_eq!(state(&feed, A), Some(MemberState::Active));
+    assert_eq!(state(&feed, B), Some(MemberState::Pending));
+    assert_eq!(world.log(), ["c4c8812898 active", "bcba17eef8 pending"]);
+}
+
+#[tokio::test]
+async fn odd_answers_use_up_no_first_start() {
+    let world = World::new(&[]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    world.config.send_replace(config(vec![phone(B)]));
+    task.reconfigure();
+    assert!(feed.status.borrow().last_error.as_deref().unwrap().contains("empty"));
+    drop(task);
+
+    world.says(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    assert_eq!(state(&feed, A), Some(MemberState::Active));
+    assert_eq!(feed.status.borrow().last_error, None);
+}
+
+#[tokio::test]
+async fn an_odd_answer_changes_nothing_and_the_roster_grows_stale() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    let before = feed.roster.borrow().clone().unwrap();
+    world.says(&[]);
+    world.clock.advance(Limits::LOCAL.stale);
+    poll(&mut task).await;
+    let after = feed.roster.borrow().clone().unwrap();
+    assert!(Arc::ptr_eq(&before, &after));
+    assert!(!after.is_stale(world.clock.instant()));
+    world.clock.advance(Duration::from_secs(1));
+    assert!(after.is_stale(world.clock.instant()));
+    assert_eq!(feed.status.borrow().last_ok, Some(after.taken));
+}
+
+#[tokio::test]
+async fn a_restart_begins_with_what_was_kept_and_its_age() {
+    let world = World::new(&[(A, true), (B, false)]);
+    let (mut task, _) = world.start();
+    poll(&mut task).await;
+    drop(task);
+    world.clock.advance(Duration::from_secs(600));
+    let (_task, feed) = world.start();
+    let roster = feed.roster.borrow().clone().unwrap();
+    assert_eq!(roster.age(world.clock.instant()), Duration::from_secs(600));
+    assert_eq!(state(&feed, A), Some(MemberState::Active));
+    assert_eq!(feed.status.borrow().last_ok, Some(roster.taken));
+}
+
+#[tokio::test]
+async fn a_kept_roster_from_the_future_is_stale() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, _) = world.start();
+    poll(&mut task).await;
+    drop(task);
+    let earlier = Arc::new(ManualClock::at("2026-03-01T11:59:00Z".parse().unwrap()));
+    let (_task, feed) = world.start_at(earlier.clone());
+    assert!(feed.roster.borrow().clone().unwrap().is_stale(earlier.instant()));
+}
+
+#[tokio::test]
+async fn an_unchanged_roster_s_time_reaches_the_disk_within_a_minute() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, _) = world.start();
+    let kept = |world: &World| {
+        let (store, _) = Members::open(world.folder.path()).unwrap();
+        store.load(NETWORK.parse().unwrap()).unwrap().unwrap().taken
+    };
+    poll(&mut task).await;
+    let first = kept(&world);
+    world.clock.advance(Duration::from_secs(59));
+    poll(&mut task).await;
+    assert_eq!(kept(&world), first);
+    world.clock.advance(Duration::from_secs(1));
+    poll(&mut task).await;
+    assert_eq!(kept(&world), world.clock.now());
+}
+
+#[tokio::test]
+async fn a_revoked_member_stays_revoked_over_a_restart() {
+    let world = World::new(&[(A, true), (B, true)]);
+    let (mut task, _) = world.start();
+    poll(&mut task).await;
+    world.says(&[(B, true)]);
+    poll(&mut task).await;
+    drop(task);
+    let (mut task, feed) = world.start();
+    assert_eq!(state(&feed, A), Some(MemberState::Revoked));
+    world.says(&[(A, true), (B, true)]);
+    poll(&mut task).await;
+    assert_eq!(state(&feed, A), Some(MemberState::Pending));
+}
+
+#[tokio::test]
+async fn the_device_list_admits_without_a_poll() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    world.says(&[(A, true), (B, true)]);
+    poll(&mut task).await;
+    world.config.send_replace(config(vec![phone(B)]));
+    task.reconfigure();
+    assert_eq!(state(&feed, B), Some(MemberState::Active));
+    let roster = feed.roster.borrow().clone().unwrap();
+    assert_eq!(roster.get(id(B)).unwrap().device.as_ref().map(|name| name.as_str()), Some("phone"));
+}
+
+#[tokio::test]
+async fn a_changed_file_does_not_hide_that_the_controller_is_away() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    world.says(&[]);
+    poll(&mut task).await;
+    world.config.send_replace(config(vec![phone(A)]));
+    task.reconfigure();
+    assert!(feed.status.borrow().last_error.is_some());
+    assert!(feed.roster.borrow().as_ref().unwrap().get(id(A)).unwrap().device.is_some());
+}
+
+#[tokio::test]
+async fn identities_are_proved_once_and_the_proof_outlives_a_restart() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    let proof = |feed: &RosterFeed| feed.roster.borrow().as_ref().unwrap().get(id(A)).unwrap().proof;
+    assert_eq!(proof(&feed), IdentityProof::Unproven);
+    let verdict = tokio::time::timeout(Duration::from_secs(30), task.prover.next()).await.unwrap();
+    task.judge(verdict);
+    assert_eq!(proof(&feed), IdentityProof::Proven);
+    poll(&mut task).await;
+    drop(task);
+    let (mut task, feed) = world.start();
+    assert_eq!(proof(&feed), IdentityProof::Proven);
+    assert_eq!(merge::to_prove(&task.known.members), []);
+    assert_eq!(task.prover.try_next(), None);
+}
+
+/// Makes every write to the store fail, as a full disk would, until undone.
+fn break_store(folder: &Path, broken: bool) {
+    let connection = rusqlite::Connection::open(folder.join("members.db")).unwrap();
+    let change = if broken {
+        "CREATE TRIGGER full BEFORE INSERT ON roster BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    } else {
+        "DROP TRIGGER full"
+    };
+    connection.execute_batch(change).unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_admission_but_no_revocation_and_loses_no_log() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    break_store(world.folder.path(), true);
+    world.config.send_replace(config(vec![phone(B)]));
+    world.says(&[(A, false), (B, true)]);
+    poll(&mut task).await;
+    assert_eq!(state(&feed, A), Some(MemberState::Revoked));
+    assert_eq!(state(&feed, B), Some(MemberState::Pending));
+    assert!(feed.status.borrow().last_error.as_deref().unwrap().contains("disk full"));
+
+    break_store(world.folder.path(), false);
+    poll(&mut task).await;
+    assert_eq!(state(&feed, B), Some(MemberState::Active));
+    assert_eq!(world.log(), ["c4c8812898 active", "c4c8812898 revoked", "bcba17eef8 active"]);
+    drop(task);
+    assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
+}
+
+#[tokio::test]
+async fn a_revocation_that_could_not_be_kept_is_kept_later() {
+    let world = World::new(&[(A, true), (B, true)]);
+    let (mut task, _) = world.start();
+    poll(&mut task).await;
+    break_store(world.folder.path(), true);
+    world.says(&[(A, false), (B, true)]);
+    poll(&mut task).await;
+    break_store(world.folder.path(), false);
+    poll(&mut task).await;
+    drop(task);
+    assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
+    assert_eq!(world.log().last().unwrap(), "c4c8812898 revoked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_polls_by_itself_and_when_asked() {
+    let world = World::new(&[(A, true)]);
+    let (task, mut feed) = world.start();
+    let running = tokio::spawn(task.run());
+    feed.roster.wait_for(Option::is_some).await.unwrap();
+    world.says(&[(A, false)]);
+    let began = tokio::time::Instant::now();
+    feed.poll_now.notify_one();
+    let revoked = |roster: &Option<Arc<Roster>>| {
+        roster.as_ref().unwrap().get(id(A)).unwrap().state == MemberState::Revoked
+    };
+    feed.roster.wait_for(revoked).await.unwrap();
+    assert!(began.elapsed() < Limits::LOCAL.poll);
+    world.says(&[(A, false), (B, false)]);
+    feed.roster.wait_for(|roster| roster.as_ref().unwrap().len() == 2).await.unwrap();
+    assert!(began.elapsed() <= Limits::LOCAL.poll * 2);
+    running.abort();
+}
