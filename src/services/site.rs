@@ -1,0 +1,148 @@
+//! The site: every name that the gateway answers to. Immutable; a changed configuration makes a new one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::config::{Config, Service};
+use crate::model::{Label, Zone};
+
+use super::upstream_tls::{ClientTls, UpstreamTlsError};
+use super::{Health, Place};
+
+/// The gateway's own name in the zone.
+pub const GATE: &str = "gate";
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The gateway's own pages.
+    Gate,
+    Service(Arc<Route>),
+}
+
+/// One service as the data path needs it.
+#[derive(Debug)]
+pub struct Route {
+    pub service: Arc<Service>,
+    /// Where the upstream is right now.
+    pub place: Arc<Place>,
+    pub health: Arc<Health>,
+    /// How to speak TLS to it, if it wants TLS.
+    pub tls: Option<ClientTls>,
+    /// The upstream's own authority as it may name itself in `Location`: `host` and `host:port`.
+    pub own_authorities: Vec<String>,
+}
+
+impl Route {
+    pub fn name(&self) -> &Label {
+        &self.service.name
+    }
+
+    /// The scheme that the upstream is spoken to by.
+    pub fn scheme(&self) -> &'static str {
+        if self.service.upstream.tls.is_some() { "https" } else { "http" }
+    }
+}
+
+/// A service whose route cannot be laid.
+#[derive(Debug, thiserror::Error)]
+#[error("service.{service}: {source}")]
+pub struct SiteError {
+    pub service: Label,
+    pub source: UpstreamTlsError,
+}
+
+/// Every name that the gateway answers to.
+#[derive(Debug)]
+pub struct Site {
+    pub zone: Zone,
+    pub http_port: u16,
+    pub https_port: u16,
+    names: HashMap<Box<str>, Target>,
+    http1_only: HashSet<Box<str>>,
+    routes: Vec<Arc<Route>>,
+}
+
+impl Site {
+    /// Lays out a configuration's names. A service whose upstream did not change keeps what `previous` learned about
+    /// it: its addresses and since when it has been down.
+    pub fn new(config: &Config, previous: Option<&Site>) -> Result<Self, SiteError> {
+        let mut names = HashMap::new();
+        let mut http1_only = HashSet::new();
+        let gate = config.zone.name(GATE);
+        names.insert(gate.into_boxed_str(), Target::Gate);
+        let mut routes = Vec::with_capacity(config.services.len());
+        for service in &config.services {
+            let known = previous
+                .and_then(|site| site.route(service.name.as_str()))
+                .filter(|route| route.service.upstream == service.upstream);
+            let route = Arc::new(Route {
+                place: known
+                    .map_or_else(|| Arc::new(Place::new(&service.upstream)), |route| route.place.clone()),
+                health: known.map_or_else(Arc::default, |route| route.health.clone()),
+                own_authorities: own_authorities(service),
+                tls: ClientTls::new(&service.upstream)
+                    .map_err(|source| SiteError { service: service.name.clone(), source })?,
+                service: service.clone(),
+            });
+            for label in std::iter::once(&service.name).chain(&service.aliases) {
+                let name = config.zone.name(label.as_str()).into_boxed_str();
+                if service.http1_only {
+                    http1_only.insert(name.clone());
+                }
+                names.insert(name, Target::Service(route.clone()));
+            }
+            routes.push(route);
+        }
+        Ok(Self {
+            zone: config.zone.clone(),
+            http_port: config.http_port,
+            https_port: config.https_port,
+            names,
+            http1_only,
+            routes,
+        })
+    }
+
+    /// Whether HTTP/2 is not to be offered on this name.
+    pub fn is_http1_only(&self, host: &str) -> bool {
+        self.http1_only.contains(host)
+    }
+
+    /// What a full, lower-case host name stands for.
+    pub fn find(&self, host: &str) -> Option<&Target> {
+        self.names.get(host)
+    }
+
+    pub fn route(&self, service: &str) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| route.name().as_str() == service)
+    }
+
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// Every name, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(AsRef::as_ref)
+    }
+
+    /// The gateway's own full name.
+    pub fn gate(&self) -> String {
+        self.zone.name(GATE)
+    }
+}
+
+fn own_authorities(service: &Service) -> Vec<String> {
+    use crate::config::UpstreamHost;
+    let upstream = &service.upstream;
+    let host = match &upstream.host {
+        UpstreamHost::Address(std::net::IpAddr::V6(v6)) => format!("[{v6}]"),
+        UpstreamHost::Address(v4) => v4.to_string(),
+        UpstreamHost::Name(name) => name.to_ascii_lowercase(),
+        UpstreamHost::WindowsHost => return Vec::new(),
+    };
+    let default = if upstream.tls.is_some() { 443 } else { 80 };
+    let with_port = format!("{host}:{}", upstream.port);
+    if upstream.port == default { vec![host, with_port] } else { vec![with_port] }
+}
