@@ -58,12 +58,19 @@ pub enum Verdict {
     Refuse(RefusalCode),
 }
 
+impl Verdict {
+    /// `allow`, or the code of the refusal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Refuse(code) => code.as_str(),
+        }
+    }
+}
+
 impl Serialize for Verdict {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Allow => to.serialize_str("allow"),
-            Self::Refuse(code) => to.serialize_str(code.as_str()),
-        }
+        to.serialize_str(self.as_str())
     }
 }
 
@@ -82,12 +89,56 @@ pub enum Ending {
 }
 
 impl Ending {
+    pub const ALL: &[Self] = &[Self::DeviceGone, Self::UpstreamBroke, Self::Cut, Self::Shutdown];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::DeviceGone => "device-gone",
             Self::UpstreamBroke => "upstream-broke",
             Self::Cut => "cut",
             Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A request that went well.
+    pub(crate) fn allowed(device: &str) -> Record {
+        Record {
+            at: "2026-11-20T14:03:22.5Z".parse().unwrap(),
+            member: "c4c8812898".parse().ok(),
+            claimed: None,
+            device: Some(device.into()),
+            owner: Some("mum".into()),
+            address: "10.147.17.5".parse().unwrap(),
+            service: Some("jellyfin".into()),
+            host: None,
+            method: Some("GET".into()),
+            path: Some("/web/index.html?v=…".into()),
+            verdict: Verdict::Allow,
+            rule: Some("ztgate.toml:12 allow".into()),
+            status: Some(200),
+            received: 0,
+            sent: 1234,
+            micros: 3100,
+            request: Some(RequestId(0x18f3_a5c2_0000_0001, 7)),
+            ended: None,
+            count: 1,
+        }
+    }
+
+    /// A request that was refused.
+    pub(crate) fn refused(device: &str, code: RefusalCode) -> Record {
+        Record {
+            verdict: Verdict::Refuse(code),
+            rule: None,
+            status: Some(code.status().as_u16()),
+            sent: 0,
+            micros: 90,
+            ..allowed(device)
         }
     }
 }
