@@ -1,0 +1,223 @@
+//! The page of a refusal: who we think this is, what was refused, which code, and what to do.
+//!
+//! It tells the person what they could not help knowing anyway: no rule, no list, no other device.
+
+mod words;
+
+use std::net::IpAddr;
+
+use maud::html;
+use serde_json::{Value, json};
+
+use self::words::{Tone, words};
+use super::layout::{Icon, icon, page};
+use super::text::plain;
+use crate::model::{MemberId, RefusalCode, RequestId};
+
+/// Who a device is, as far as its connection proves.
+#[derive(Clone, Copy, Debug)]
+pub struct Person<'a> {
+    /// Its name here, once it has one.
+    pub device: Option<&'a str>,
+    pub member: MemberId,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// A host as it was typed, before anybody looked whether it exists.
+    Host(&'a str),
+    /// A service of ours, and what people call it. Only an active member learns this.
+    Service { name: &'a str, title: &'a str },
+}
+
+/// One refusal.
+#[derive(Clone, Debug)]
+pub struct RefusalPage<'a> {
+    pub code: RefusalCode,
+    /// `None` where the connection proves nobody.
+    pub person: Option<Person<'a>>,
+    pub address: IpAddr,
+    pub asked: Option<Asked<'a>>,
+    /// Which rule of well-formed requests was broken, where one was.
+    pub detail: Option<&'a str>,
+    pub zone: &'a str,
+    /// The address of the gateway's own page, for those who may see it: active members.
+    pub gate: Option<&'a str>,
+    pub request: Option<RequestId>,
+}
+
+impl RefusalPage<'_> {
+    pub fn html(&self) -> String {
+        let words = words(self.code, self.member(), self.device(), self.service());
+        let (class, drawing) = match words.tone {
+            Tone::Stop => ("hero stop", Icon::Lock),
+            Tone::Alarm => ("hero stop", Icon::Shield),
+            Tone::Wait => ("hero wait", Icon::Clock),
+            Tone::Lost => ("hero note", Icon::Compass),
+        };
+        let content = html! {
+            section class=(class) {
+                div class="badge" { (icon(drawing)) }
+                h1 { (words.title) }
+                p { (words.said) }
+            }
+            section class="card" {
+                h2 { "What to do" }
+                p { (words.next) }
+                @if let Some(command) = &words.command {
+                    p class="closed" { "For the person in charge:" code class="command" { (command) } }
+                }
+            }
+            @if words.again || self.gate.is_some() {
+                p class="actions" {
+                    @if words.again { a class="button" href="" { "Try again" } }
+                    @if let Some(gate) = self.gate { a class="button quiet" href=(gate) { "What this device may open" } }
+                }
+            }
+            section {
+                h2 { "What we know" }
+                dl class="card" {
+                    @if let Some(person) = &self.person {
+                        @if let Some(device) = person.device { dt { "Device" } dd { (plain(device)) } }
+                        dt { "Member" } dd class="mono" { (person.member) }
+                    } @else {
+                        dt { "Device" } dd { "unknown" }
+                    }
+                    dt { "Address" } dd class="mono" { (self.address) }
+                    @match self.asked {
+                        Some(Asked::Host(host)) => { dt { "Asked for" } dd { bdi { (plain(host)) } } }
+                        Some(Asked::Service { title, .. }) => { dt { "Asked for" } dd { (plain(title)) } }
+                        None => {}
+                    }
+                    dt { "Code" } dd class="mono" { (self.code) }
+                    @if let Some(detail) = self.detail { dt { "Rule" } dd { (plain(detail)) } }
+                    @if let Some(request) = self.request { dt { "Request" } dd class="mono" { (request) } }
+                }
+            }
+        };
+        page(&format!("{} ({})", words.title, self.code), "narrow", self.zone, self.gate, content)
+    }
+
+    pub fn json(&self) -> String {
+        let words = words(self.code, self.member(), self.device(), self.service());
+        let mut twin = twin(self.code, &words.said, &words.next, self.person.as_ref(), self.request);
+        if let Some(detail) = self.detail {
+            twin["refusal"]["detail"] = plain(detail).into();
+        }
+        super::to_json(&twin)
+    }
+
+    fn member(&self) -> Option<MemberId> {
+        self.person.map(|person| person.member)
+    }
+
+    fn device(&self) -> Option<&str> {
+        self.person.and_then(|person| person.device)
+    }
+
+    fn service(&self) -> Option<&str> {
+        match self.asked {
+            Some(Asked::Service { name, .. }) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// What API clients get in place of a page.
+pub(super) fn twin(
+    code: RefusalCode,
+    message: &str,
+    next: &str,
+    person: Option<&Person<'_>>,
+    request: Option<RequestId>,
+) -> Value {
+    json!({"refusal": {
+        "code": code,
+        "message": message,
+        "next": next,
+        "member": person.map(|person| person.member),
+        "device": person.and_then(|person| person.device),
+        "request": request,
+    }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::portal::layout::tests::assert_is_one_file;
+
+    fn example(code: RefusalCode) -> RefusalPage<'static> {
+        RefusalPage {
+            detail: None,
+            code,
+            person: Some(Person { device: Some("red-phone"), member: "c46f4e4b8f".parse().unwrap() }),
+            address: "10.147.17.20".parse().unwrap(),
+            asked: Some(Asked::Service { name: "films", title: "Films" }),
+            zone: "home.arpa",
+            gate: Some("https://gate.home.arpa/"),
+            request: Some(RequestId(1, 2)),
+        }
+    }
+
+    fn strangers(code: RefusalCode) -> RefusalPage<'static> {
+        RefusalPage { person: None, asked: Some(Asked::Host("films.home.arpa")), gate: None, ..example(code) }
+    }
+
+    #[test]
+    fn every_code_says_what_and_what_next_to_known_and_unknown_alike() {
+        for &code in RefusalCode::ALL {
+            for page in [example(code), strangers(code)] {
+                let html = page.html();
+                assert!(html.contains(code.as_str()), "{code}");
+                assert!(html.contains("10.147.17.20") && html.contains("What to do"), "{code}");
+                assert_is_one_file(&html);
+                let json: Value = serde_json::from_str(&page.json()).unwrap();
+                let refusal = &json["refusal"];
+                assert_eq!(refusal["code"], code.as_str());
+                assert_eq!(refusal["request"], "00000000000000010000000000000002");
+                for part in ["message", "next"] {
+                    let text = refusal[part].as_str().unwrap();
+                    assert!(text.len() > 20 && text.ends_with(['.', '?']), "{code} {part}: {text}");
+                    assert!(!text.contains("  ") && !text.contains("None"), "{code} {part}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn titles_and_messages_tell_the_codes_apart() {
+        let mut seen = std::collections::HashSet::new();
+        for &code in RefusalCode::ALL {
+            let words = words(code, None, None, None);
+            assert!(seen.insert(words.title) && seen.insert(words.said.leak()), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_pending_device_learns_what_to_ask_for() {
+        let page = RefusalPage {
+            person: Some(Person { device: None, member: "c46f4e4b8f".parse().unwrap() }),
+            asked: Some(Asked::Host("films.home.arpa")),
+            gate: None,
+            ..example(RefusalCode::MemberPending)
+        };
+        let html = page.html();
+        assert!(html.contains("Ask the person in charge to admit c46f4e4b8f"));
+        assert!(html.contains("ztgate whois c46f4e4b8f"));
+        assert!(!html.contains("gate.home.arpa"), "no way on for who is not active");
+        assert!(page.json().contains("admit c46f4e4b8f"));
+    }
+
+    #[test]
+    fn what_was_asked_cannot_become_markup_or_turn_the_text_around() {
+        let asked = Some(Asked::Host("<b>x</b>\u{202e}moc.live\u{7}&\"'"));
+        let html = RefusalPage { asked, ..example(RefusalCode::UnknownName) }.html();
+        for bad in ["<b>x", "\u{202e}", "\u{7}", "&\""] {
+            assert!(!html.contains(bad), "{bad:?}");
+        }
+        let long = "a".repeat(10_000);
+        let asked = Some(Asked::Host(&long));
+        assert_is_one_file(&RefusalPage { asked, ..example(RefusalCode::UnknownName) }.html());
+    }
+}
