@@ -1,0 +1,340 @@
+//! One connection, from its origin to its last byte: TLS, HTTP/1 or HTTP/2, and who is at the other end.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, Waker};
+use std::time::Instant;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::audit::Ending;
+use crate::identity::{IdentityRefusal, Member, identify};
+use crate::model::{Lane, Mac, MemberId, RefusalCode, RequestId};
+use crate::policy::Subject;
+
+use super::accept::Accepted;
+use super::body::Payload;
+use super::context::Context;
+use super::headers::IdentityHeaders;
+use super::io::{HeadClock, Watched};
+use super::request;
+use super::snapshot::Snapshot;
+
+/// Who is at the other end, by one snapshot's roster.
+#[derive(Debug)]
+pub struct Identified {
+    pub member: Arc<Member>,
+    pub headers: IdentityHeaders,
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub struct Connection {
+    pub context: Rc<Context>,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub lane: Lane,
+    pub origin: Mac,
+    /// Whom the origin names, if it is an address of this network at all.
+    pub member: Option<MemberId>,
+    /// The TLS server name, in lower case.
+    pub sni: RefCell<Option<Box<str>>>,
+    pub clock: Arc<HeadClock>,
+    identity: RefCell<Option<Cached>>,
+    /// It was let in once; from then on, being let in no more ends it.
+    was_let_in: Cell<bool>,
+    cut: Cell<Option<Ending>>,
+    /// The task that serves the connection.
+    task: RefCell<Option<Waker>>,
+    tunnels: Notify,
+    is_h2: Cell<bool>,
+    /// Answers on their way that have nothing to send right now.
+    silent: RefCell<Vec<(RequestId, Waker)>>,
+    /// Its place in the thread's list.
+    number: Cell<Option<u64>>,
+}
+
+#[derive(Debug)]
+struct Cached {
+    generation: u64,
+    outcome: Result<Rc<Identified>, Rc<IdentityRefusal>>,
+}
+
+impl Connection {
+    fn new(context: Rc<Context>, accepted: &Accepted) -> Rc<Self> {
+        let snapshot = context.snapshot();
+        Rc::new(Self {
+            peer: accepted.peer,
+            local: accepted.local,
+            lane: accepted.lane,
+            origin: accepted.origin,
+            member: accepted.origin.member(snapshot.roster.network),
+            sni: RefCell::default(),
+            clock: HeadClock::new(),
+            identity: RefCell::default(),
+            was_let_in: Cell::default(),
+            cut: Cell::default(),
+            task: RefCell::default(),
+            tunnels: Notify::new(),
+            is_h2: Cell::default(),
+            silent: RefCell::default(),
+            number: Cell::default(),
+            context,
+        })
+    }
+
+    /// Who this is today. Judged once per snapshot; only the roster's age is looked at each time.
+    pub fn identify(&self, snapshot: &Snapshot) -> Result<Rc<Identified>, Rc<IdentityRefusal>> {
+        let now = self.context.clock.instant();
+        let mut cached = self.identity.borrow_mut();
+        if let Some(cached) = &*cached
+            && cached.generation == snapshot.generation
+            && !snapshot.roster.is_stale(now)
+        {
+            return cached.outcome.clone();
+        }
+        let outcome = identify(&snapshot.roster, self.origin, self.peer.ip(), now)
+            .map(|member| {
+                let groups = snapshot.rules.groups_of(&Subject::from(&*member));
+                let headers = IdentityHeaders::new(&member, &groups, self.peer.ip());
+                Rc::new(Identified { member, headers })
+            })
+            .map_err(Rc::new);
+        match &outcome {
+            Ok(_) => self.was_let_in.set(true),
+            // Whoever notices first: everything that still runs here was let in by what no longer holds.
+            Err(_) if self.was_let_in.get() => self.cut(Ending::Cut),
+            Err(_) => {}
+        }
+        *cached = Some(Cached { generation: snapshot.generation, outcome: outcome.clone() });
+        outcome
+    }
+
+    /// Ends the connection with all that runs on it.
+    pub fn cut(&self, why: Ending) {
+        if self.cut.get().is_none() {
+            self.cut.set(Some(why));
+            if why == Ending::Cut {
+                self.clock.sever();
+            }
+            self.wake();
+            self.tunnels.notify_waiters();
+        }
+    }
+
+    /// Has the connection's task look at what it should do: end, or end in order.
+    pub fn wake(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Remembers whom to wake. Costs a comparison when nothing changed.
+    fn watch(&self, cx: &Task<'_>) {
+        let mut task = self.task.borrow_mut();
+        if task.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+    }
+
+    /// Completes once the connection has been cut; for tunnels, which outlive their connection's task.
+    pub async fn is_cut(&self) {
+        let mut woken = pin!(self.tunnels.notified());
+        woken.as_mut().enable();
+        if self.cut.get().is_none() {
+            woken.await;
+        }
+    }
+
+    /// How a stream that ends now, unfinished, ended.
+    pub fn ending(&self) -> Ending {
+        self.cut.get().unwrap_or(Ending::DeviceGone)
+    }
+
+    /// Whether a limit has passed: a head that does not end, or nothing under way for long.
+    pub fn is_overdue(&self) -> bool {
+        let limits = &self.context.limits;
+        let longer = |since: Option<Instant>, limit| since.is_some_and(|since| since.elapsed() > limit);
+        // Over HTTP/2, bytes between requests are as good as none: pings and window updates.
+        let head = if self.is_h2.get() { None } else { self.clock.waiting_since() };
+        longer(head, limits.head) || longer(self.clock.idle_since(), limits.idle)
+    }
+
+    /// Judges anew who this is, which cuts the connection of a member who is no longer let in, and has whatever waits
+    /// look whether it may go on.
+    pub fn review(&self, snapshot: &Snapshot) {
+        // The outcome is kept for the next request; the cut is in it.
+        let _ = self.identify(snapshot);
+        for (_, waker) in &*self.silent.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Has an answer that waits for its service woken by the next [`Connection::review`], too.
+    pub fn falls_silent(&self, request: RequestId, waker: &Waker) {
+        let mut silent = self.silent.borrow_mut();
+        match silent.iter_mut().find(|(known, _)| *known == request) {
+            Some((_, known)) => known.clone_from(waker),
+            None => silent.push((request, waker.clone())),
+        }
+    }
+
+    pub fn has_ended(&self, request: RequestId) {
+        self.silent.borrow_mut().retain(|(known, _)| *known != request);
+    }
+}
+
+impl Drop for Connection {
+    /// A tunnel lives on after its connection's task, so it is the last user that takes it off the list.
+    fn drop(&mut self) {
+        if let Some(number) = self.number.get() {
+            self.context.leave(number, self.member);
+        }
+    }
+}
+
+/// Serves an accepted connection to its end.
+pub async fn serve(context: Rc<Context>, accepted: Accepted) {
+    let connection = Connection::new(context.clone(), &accepted);
+    let identified = connection.identify(&context.snapshot());
+    if let Err(refusal) = &identified
+        && refusal.code == RefusalCode::NoProof
+    {
+        // A MAC that proves nothing is no proof: closed, like a connection without one.
+        context.closed_unheard(connection.peer, refusal.member, refusal.claimed);
+        return;
+    }
+    if !context.has_room(connection.member, identified.is_ok()) {
+        context.stats.too_many();
+        return;
+    }
+    connection.number.set(Some(context.enter(&connection)));
+    let mut served = pin!(async {
+        match connection.lane {
+            Lane::Http => h1(&connection, accepted.stream).await,
+            Lane::Https => tls(&connection, accepted.stream).await,
+        }
+    });
+    poll_fn(|cx| {
+        if connection.cut.get().is_some() {
+            return Poll::Ready(());
+        }
+        connection.watch(cx);
+        served.as_mut().poll(cx)
+    })
+    .await;
+}
+
+async fn tls(connection: &Rc<Connection>, stream: TcpStream) {
+    let limit = connection.context.limits.handshake;
+    let Ok(Some(stream)) = tokio::time::timeout(limit, shake_hands(connection, stream)).await else {
+        connection.context.stats.handshake_failed();
+        return;
+    };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        connection.is_h2.set(true);
+        h2(connection, stream).await;
+    } else {
+        h1(connection, stream).await;
+    }
+}
+
+async fn shake_hands(connection: &Rc<Connection>, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await.ok()?;
+    let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
+    let context = &connection.context;
+    let snapshot = context.snapshot();
+    let http1 = sni.as_deref().is_some_and(|sni| snapshot.site.is_http1_only(sni));
+    *connection.sni.borrow_mut() = sni.map(String::into_boxed_str);
+    let config = match connection.identify(&snapshot) {
+        Err(_) => &context.strangers,
+        Ok(_) if http1 => &context.http1,
+        Ok(_) => &context.tls,
+    };
+    start.into_stream(config.clone()).await.ok()
+}
+
+async fn h1<S>(connection: &Rc<Connection>, stream: S)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + std::os::fd::AsRawFd + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(Watched::new(stream, connection.clock.clone()));
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    // No timer of hyper's: heads and idling are watched for all connections at once (`is_overdue`).
+    builder.max_header_size(64 << 10);
+    let answer = answer(connection);
+    let mut served = pin!(builder.serve_connection(io, service_fn(answer)).with_upgrades());
+    let mut stopping = false;
+    poll_fn(|cx| {
+        if connection.context.stopped.get() && !std::mem::replace(&mut stopping, true) {
+            served.as_mut().graceful_shutdown();
+        }
+        // How a connection ends is in the records of its requests.
+        served.as_mut().poll(cx).map(|_| ())
+    })
+    .await;
+}
+
+async fn h2(connection: &Rc<Connection>, stream: TlsStream<TcpStream>) {
+    let io = TokioIo::new(Watched::new(stream, connection.clock.clone()));
+    let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(64 << 10)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(256)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_frame_size(32 << 10)
+        .max_send_buf_size(64 << 10)
+        .enable_connect_protocol();
+    let answer = answer(connection);
+    let mut served = pin!(builder.serve_connection(io, service_fn(answer)));
+    let mut stopping = false;
+    poll_fn(|cx| {
+        if connection.context.stopped.get() && !std::mem::replace(&mut stopping, true) {
+            served.as_mut().graceful_shutdown();
+        }
+        served.as_mut().poll(cx).map(|_| ())
+    })
+    .await;
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Payload>, Infallible>>>>;
+
+/// Boxed, so that an idle connection holds no room for a request.
+fn answer(connection: &Rc<Connection>) -> impl Fn(Request<Incoming>) -> Answer + use<> {
+    let connection = connection.clone();
+    move |request| {
+        let connection = connection.clone();
+        Box::pin(request::answer(connection, request))
+    }
+}
+
+/// Runs what hyper spawns on the connection's own thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(async move {
+            task.await;
+        });
+    }
+}

@@ -1,0 +1,254 @@
+//! What one thread has to hand for its requests. Nothing in it is shared with another thread, but for the snapshot.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use tokio::sync::{Notify, watch};
+
+use crate::audit::{Record, Recorder, Verdict, redact};
+use crate::model::{Clock, MemberId, RefusalCode, RequestId};
+use crate::services::Resolver;
+
+use super::connection::Connection;
+use super::snapshot::{Shared, Snapshot};
+use super::upstream::Pool;
+use super::worker::ThreadStats;
+
+/// Times and sizes beyond which a connection or request is ended. Generous: none of them may meet a person who only
+/// pauses a film.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// For a TLS handshake.
+    pub handshake: Duration,
+    /// From the first byte of a request's head to its last.
+    pub head: Duration,
+    /// Of a connection with nothing under way.
+    pub idle: Duration,
+    /// For one address of an upstream to take a connection.
+    pub connect: Duration,
+    /// For an upstream that has the whole request to begin its answer.
+    pub answer: Duration,
+    /// For an upstream connection with nothing under way.
+    pub upstream_idle: Duration,
+    /// How long an upload waits for an upstream's `100 Continue` (RFC 9110, section 10.1.1, leaves it to us).
+    pub go_on: Duration,
+    /// For requests under way when the gateway stops.
+    pub drain: Duration,
+    /// Connections of one member at a time, for each thread; more are closed unheard.
+    pub connections: u32,
+    /// The same for a member who is not let in.
+    pub connections_of_strangers: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(180),
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(300),
+            upstream_idle: Duration::from_secs(30),
+            go_on: Duration::from_secs(1),
+            drain: Duration::from_secs(5),
+            connections: 4096,
+            connections_of_strangers: 16,
+        }
+    }
+}
+
+/// One thread's means.
+pub struct Context {
+    shared: Arc<Shared>,
+    snapshot: RefCell<(u64, Arc<Snapshot>)>,
+    /// With HTTP/2 and HTTP/1.1 to choose from.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// For names whose clients break on HTTP/2.
+    pub http1: Arc<rustls::ServerConfig>,
+    /// For devices that are not let in: the same for every name.
+    pub strangers: Arc<rustls::ServerConfig>,
+    pub clock: Arc<dyn Clock>,
+    /// How identity is proved here, in words for people.
+    pub proof: &'static str,
+    pub limits: Limits,
+    pub recorder: Recorder,
+    pub pool: Pool,
+    pub resolver: Resolver,
+    pub stats: Arc<ThreadStats>,
+    /// Wakes whatever must look at a new snapshot though nothing moves on its connection.
+    pub changed: Notify,
+    /// Wakes every connection when the gateway stops.
+    pub stopping: Notify,
+    pub stopped: Cell<bool>,
+    connections: RefCell<HashMap<u64, Weak<Connection>>>,
+    by_member: RefCell<HashMap<Option<MemberId>, u32>>,
+    next_connection: Cell<u64>,
+    request_prefix: u64,
+    next_request: Cell<u64>,
+    words: RefCell<HashMap<Box<str>, Arc<str>>>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").finish_non_exhaustive()
+    }
+}
+
+/// What a thread is given to make its context from.
+pub struct Means {
+    /// Comes once there is a roster; no port is open before.
+    pub shared: watch::Receiver<Option<Arc<Shared>>>,
+    pub tls: Arc<rustls::ServerConfig>,
+    pub http1: Arc<rustls::ServerConfig>,
+    pub strangers: Arc<rustls::ServerConfig>,
+    pub clock: Arc<dyn Clock>,
+    /// How identity is proved here, in words for people.
+    pub proof: &'static str,
+    pub limits: Limits,
+    pub recorder: Recorder,
+    pub resolver: Resolver,
+    pub stats: Arc<ThreadStats>,
+    /// Differs between any two threads and starts of any gateway.
+    pub request_prefix: u64,
+}
+
+impl Context {
+    pub fn new(means: Means, shared: Arc<Shared>) -> Rc<Self> {
+        let first = shared.load();
+        Rc::new(Self {
+            snapshot: RefCell::new((first.generation, first)),
+            shared,
+            tls: means.tls,
+            http1: means.http1,
+            strangers: means.strangers,
+            clock: means.clock,
+            proof: means.proof,
+            pool: Pool::new(means.limits.upstream_idle),
+            limits: means.limits,
+            recorder: means.recorder,
+            resolver: means.resolver,
+            stats: means.stats,
+            changed: Notify::new(),
+            stopping: Notify::new(),
+            stopped: Cell::new(false),
+            connections: RefCell::default(),
+            by_member: RefCell::default(),
+            next_connection: Cell::new(0),
+            request_prefix: means.request_prefix,
+            next_request: Cell::new(0),
+            words: RefCell::default(),
+        })
+    }
+
+    /// Today's snapshot. The thread keeps its own handle, so that looking costs no shared write.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        let generation = self.shared.generation();
+        let mut held = self.snapshot.borrow_mut();
+        if held.0 != generation {
+            *held = (generation, self.shared.load());
+        }
+        held.1.clone()
+    }
+
+    /// Whether a snapshot's generation is still today's.
+    pub fn is_current(&self, generation: u64) -> bool {
+        self.shared.generation() == generation
+    }
+
+    pub fn next_request(&self) -> RequestId {
+        let count = self.next_request.get();
+        self.next_request.set(count + 1);
+        RequestId(self.request_prefix, count)
+    }
+
+    /// A method's name as records share it; one that HTTP itself does not know is somebody's text, and not kept.
+    pub fn method(&self, method: &Method) -> Arc<str> {
+        match *method {
+            Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::DELETE
+            | Method::OPTIONS
+            | Method::PATCH
+            | Method::CONNECT
+            | Method::TRACE => self.word(method.as_str()),
+            _ => Arc::from(redact::text(method.as_str(), 32)),
+        }
+    }
+
+    /// A word of ours that recurs, shared instead of copied.
+    pub fn word(&self, text: &str) -> Arc<str> {
+        let mut words = self.words.borrow_mut();
+        if let Some(word) = words.get(text) {
+            return word.clone();
+        }
+        let word: Arc<str> = text.into();
+        words.insert(text.into(), word.clone());
+        word
+    }
+
+    /// Counts and records a connection that was closed before anything on it was heard.
+    pub fn closed_unheard(&self, peer: SocketAddr, member: Option<MemberId>, claimed: Option<MemberId>) {
+        self.stats.closed_unheard();
+        self.recorder.push(Record {
+            at: self.clock.now(),
+            member,
+            claimed,
+            device: None,
+            owner: None,
+            address: peer.ip(),
+            service: None,
+            host: None,
+            method: None,
+            path: None,
+            verdict: Verdict::Refuse(RefusalCode::NoProof),
+            rule: None,
+            status: None,
+            received: 0,
+            sent: 0,
+            micros: 0,
+            request: None,
+            ended: None,
+            count: 1,
+        });
+    }
+
+    /// Whether one more connection of a member fits. Those who are not let in need few to read why.
+    pub fn has_room(&self, member: Option<MemberId>, let_in: bool) -> bool {
+        let limit = if let_in { self.limits.connections } else { self.limits.connections_of_strangers };
+        self.by_member.borrow().get(&member).is_none_or(|&open| open < limit)
+    }
+
+    /// Enters a connection into the thread's list; the number takes it out again.
+    pub fn enter(&self, connection: &Rc<Connection>) -> u64 {
+        *self.by_member.borrow_mut().entry(connection.member).or_default() += 1;
+        let number = self.next_connection.get();
+        self.next_connection.set(number + 1);
+        self.connections.borrow_mut().insert(number, Rc::downgrade(connection));
+        self.stats.opened();
+        number
+    }
+
+    pub fn leave(&self, number: u64, member: Option<MemberId>) {
+        self.connections.borrow_mut().remove(&number);
+        let mut by_member = self.by_member.borrow_mut();
+        if let Some(open) = by_member.get_mut(&member) {
+            *open -= 1;
+            if *open == 0 {
+                by_member.remove(&member);
+            }
+        }
+        self.stats.closed();
+    }
+
+    /// All open connections.
+    pub fn connections(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+}

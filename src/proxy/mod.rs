@@ -1,0 +1,36 @@
+//! The data path. One connection is served by one thread from its first byte to its last, and nothing it does waits
+//! for a lock, a query or another thread.
+//!
+//! A request opens these files in this order, and each stage consumes what the one before it proved:
+//!
+//! | file | question | gives |
+//! |---|---|---|
+//! | `accept` | which member's frame opened this connection? | [`Accepted`](accept::Accepted) |
+//! | `connection` | who is that, by today's roster? | `Identified` |
+//! | `authority` | which name is asked for? | `Asked` |
+//! | `admit` | may this member have it? | [`Admitted`] |
+//! | `exchange`, `websocket` | what does the service say? | a response that streams |
+//! | `entry` | what happened? | a record |
+
+mod accept;
+mod admit;
+mod authority;
+mod body;
+mod connection;
+mod context;
+mod entry;
+mod exchange;
+mod headers;
+mod io;
+mod refuse;
+mod request;
+mod rewrite;
+mod snapshot;
+mod upstream;
+mod websocket;
+mod worker;
+
+pub use admit::Admitted;
+pub use context::{Limits, Means};
+pub use snapshot::{Shared, Snapshot};
+pub use worker::{Bind, BindFault, ThreadStats, Worker, WorkerSetup};

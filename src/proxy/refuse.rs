@@ -1,0 +1,300 @@
+//! The gateway's own answers: refusals with their code, services that do not answer, and the page on its own name.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use jiff::tz::TimeZone;
+
+use crate::model::{Lane, RefusalCode};
+use crate::policy::{Ask, Subject};
+use crate::portal::{
+    Access, Asked, CONTENT_SECURITY_POLICY, GatePage, Person, RefusalPage, Tile, Trouble, UpstreamPage,
+    wants_json,
+};
+use crate::services::{Route, Site, Target};
+
+use super::admit::Admitted;
+use super::body::Payload;
+use super::connection::Connection;
+use super::entry::Entry;
+use super::headers::{REFUSAL, REQUEST_ID};
+use super::snapshot::Snapshot;
+
+/// Why a request ends here, and what its page needs to say so.
+#[derive(Debug)]
+pub struct Refusal {
+    pub code: RefusalCode,
+    /// Which rule of well-formed requests was broken.
+    pub why: Option<String>,
+    /// The service whose existence the device may learn, since its name was judged before.
+    service: Option<Box<str>>,
+    host: Option<Box<str>>,
+}
+
+impl Refusal {
+    pub fn of(code: RefusalCode) -> Self {
+        Self { code, why: None, service: None, host: None }
+    }
+
+    pub fn because(code: RefusalCode, why: String) -> Self {
+        Self { why: Some(why), ..Self::of(code) }
+    }
+
+    pub fn for_service(self, target: &Target) -> Self {
+        match target {
+            Target::Gate => self,
+            Target::Service(route) => Self { service: Some(route.name().as_str().into()), ..self },
+        }
+    }
+
+    pub fn for_host(self, host: &str) -> Self {
+        Self { host: Some(host.into()), ..self }
+    }
+}
+
+/// What must be known of a request after it is gone. Read only if there is something of our own to say.
+#[derive(Clone, Debug)]
+pub struct Client {
+    accept: Option<HeaderValue>,
+    /// HEAD is answered without a body.
+    head: bool,
+    is_h2: bool,
+}
+
+impl Client {
+    pub fn of<B>(request: &Request<B>) -> Self {
+        let accept = request.headers().get(header::ACCEPT).cloned();
+        let is_h2 = request.version() == Version::HTTP_2;
+        Self { accept, head: request.method() == Method::HEAD, is_h2 }
+    }
+
+    /// Makes this answer the last on its connection, where the bytes that follow are in doubt. HTTP/2 keeps its streams
+    /// apart by itself.
+    pub fn hang_up(&self, headers: &mut HeaderMap) {
+        if !self.is_h2 {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    fn form(&self) -> Form {
+        if wants_json(self.accept.as_ref().and_then(|accept| accept.to_str().ok())) {
+            Form::Json
+        } else {
+            Form::Html
+        }
+    }
+}
+
+/// How we say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Html,
+    Json,
+    Text,
+}
+
+impl Form {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Html => "text/html; charset=utf-8",
+            Self::Json => "application/json",
+            Self::Text => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+/// Answers with a refusal, and records it.
+pub fn refuse(mut entry: Entry, client: Client, refusal: &Refusal) -> Response<Payload> {
+    let connection = entry.connection().clone();
+    let snapshot = connection.context.snapshot();
+    let member = connection.member.and_then(|id| snapshot.roster.get(id));
+    let active = refusal.code > RefusalCode::MemberExpired;
+    let gate = gate_url(&snapshot.site, &connection);
+    let page = RefusalPage {
+        code: refusal.code,
+        person: connection.member.map(|id| Person {
+            device: member.and_then(|member| member.device.as_ref()).map(|name| name.as_str()),
+            member: id,
+        }),
+        address: connection.peer.ip(),
+        asked: match (&refusal.service, &refusal.host) {
+            (Some(name), _) => Some(Asked::Service { name, title: name }),
+            (None, Some(host)) => Some(Asked::Host(host)),
+            (None, None) => None,
+        },
+        detail: refusal.why.as_deref(),
+        zone: snapshot.site.zone.as_str(),
+        gate: active.then_some(gate.as_str()),
+        request: Some(entry.request_id()),
+    };
+    entry.refused(refusal.code);
+    let form = client.form();
+    let text = if form == Form::Json { page.json() } else { page.html() };
+    let mut response = own(&mut entry, &client, form, refusal.code.status(), text);
+    response.headers_mut().insert(REFUSAL, HeaderValue::from_static(refusal.code.as_str()));
+    if refusal.code == RefusalCode::BadRequest {
+        client.hang_up(response.headers_mut());
+    }
+    if refusal.code.status() == StatusCode::SERVICE_UNAVAILABLE
+        || refusal.code == RefusalCode::IdentityUnproven
+    {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+    }
+    response
+}
+
+/// Answers for a service that does not.
+pub fn unanswered(
+    mut entry: Entry,
+    client: Client,
+    admitted: &Admitted,
+    route: &Arc<Route>,
+    trouble: Trouble,
+) -> Response<Payload> {
+    let connection = entry.connection().clone();
+    let snapshot = connection.context.snapshot();
+    let member = &admitted.who().member;
+    let gate = gate_url(&snapshot.site, &connection);
+    let name = route.name().as_str();
+    let page = UpstreamPage {
+        service: name,
+        title: name,
+        trouble,
+        since: route.health.down_since(),
+        now: &connection.context.clock.now().to_zoned(TimeZone::system()),
+        person: Person { device: member.device.as_ref().map(|name| name.as_str()), member: member.id },
+        zone: snapshot.site.zone.as_str(),
+        gate: &gate,
+        request: entry.request_id(),
+    };
+    let code = trouble.code();
+    entry.refused(code);
+    let form = client.form();
+    let text = if form == Form::Json { page.json() } else { page.html() };
+    let mut response = own(&mut entry, &client, form, code.status(), text);
+    response.headers_mut().insert(REFUSAL, HeaderValue::from_static(code.as_str()));
+    response
+}
+
+/// Answers on the gateway's own name.
+pub fn gate<B>(mut entry: Entry, request: &Request<B>, admitted: &Admitted) -> Response<Payload> {
+    let connection = entry.connection().clone();
+    let snapshot = connection.context.snapshot();
+    let client = Client::of(request);
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let words = "Pages are read here, with GET.\n".to_owned();
+        let mut response = own(&mut entry, &client, Form::Text, StatusCode::METHOD_NOT_ALLOWED, words);
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let form = match request.uri().path() {
+        "/" => client.form(),
+        "/whoami" => Form::Json,
+        _ => {
+            let words = "There is no such page here.\n".to_owned();
+            return own(&mut entry, &client, Form::Text, StatusCode::NOT_FOUND, words);
+        }
+    };
+    let member = &admitted.who().member;
+    let groups = snapshot.rules.groups_of(&Subject::from(&**member));
+    let page = GatePage {
+        member: member.id,
+        device: member.device.as_ref().map(|name| name.as_str()),
+        owner: member.owner.as_ref().map(|name| name.as_str()),
+        groups: groups.iter().map(|group| group.as_str()).collect(),
+        address: connection.peer.ip(),
+        how_proved: connection.context.proof,
+        lane: connection.lane,
+        zone: snapshot.site.zone.as_str(),
+        services: snapshot
+            .site
+            .routes()
+            .iter()
+            .filter_map(|route| tile(&snapshot, &connection, admitted, route))
+            .collect(),
+    };
+    let text = if form == Form::Json { page.json() } else { page.html() };
+    own(&mut entry, &client, form, StatusCode::OK, text)
+}
+
+fn tile<'a>(
+    snapshot: &'a Snapshot,
+    connection: &Connection,
+    admitted: &Admitted,
+    route: &'a Arc<Route>,
+) -> Option<Tile<'a>> {
+    let name = route.name();
+    let at = connection.context.clock.now();
+    let ask = Ask { service: name, method: "GET", path: "/", at };
+    let decision = snapshot.rules.decide(&Subject::from(&*admitted.who().member), &ask);
+    // What a device may not open is not on its page: no list of names for those who may not have them.
+    let access = decision.verdict.ok()?.role().map_or(Access::Open, Access::Role);
+    let url = |lane| format!("{}/", url_of(&snapshot.site, connection, lane, name.as_str()));
+    let plain = route.service.plain_http;
+    let here = if plain { connection.lane } else { Lane::Https };
+    let other = if here == Lane::Http { Lane::Https } else { Lane::Http };
+    Some(Tile {
+        name: name.as_str(),
+        title: name.as_str(),
+        url: url(here),
+        other_url: (plain || other == Lane::Https).then(|| url(other)),
+        kind: route.service.kind,
+        access,
+    })
+}
+
+fn gate_url(site: &Site, connection: &Connection) -> String {
+    format!("{}/", url_of(site, connection, connection.lane, crate::services::GATE))
+}
+
+/// A name's URL on a lane, by the port that the device came in on where the lane is the same.
+fn url_of(site: &Site, connection: &Connection, lane: Lane, label: &str) -> String {
+    let port = match lane {
+        lane if lane == connection.lane => connection.local.port(),
+        Lane::Http => site.http_port,
+        Lane::Https => site.https_port,
+    };
+    let host = site.zone.name(label);
+    if port == lane.default_port() {
+        format!("{}://{host}", lane.scheme())
+    } else {
+        format!("{}://{host}:{port}", lane.scheme())
+    }
+}
+
+/// A page or its JSON, with the headers that every page of ours has.
+fn own(
+    entry: &mut Entry,
+    client: &Client,
+    form: Form,
+    status: StatusCode,
+    text: String,
+) -> Response<Payload> {
+    let length = text.len() as u64;
+    let body = if client.head { Bytes::new() } else { Bytes::from(text) };
+    entry.status(status);
+    entry.sent(body.len() as u64);
+    let mut response = Response::new(Payload::Own(Full::new(body)));
+    *response.status_mut() = status;
+    set_headers(response.headers_mut(), form.media_type(), length);
+    response.headers_mut().insert(REQUEST_ID, super::exchange::request_id(entry));
+    response
+}
+
+fn set_headers(headers: &mut HeaderMap, kind: &'static str, length: u64) {
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        // Who asks decides what it says, so nobody else may be shown it.
+        (header::CACHE_CONTROL, "no-store"),
+        (header::VARY, "accept"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+}

@@ -1,0 +1,176 @@
+//! One request, stage by stage. The order of the questions is the order of the refusals, so that only an active member
+//! ever learns that a name exists.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use crate::model::{Lane, RefusalCode};
+
+use super::admit::{Admitted, admit};
+use super::authority::{self, Door};
+use super::body::Payload;
+use super::connection::Connection;
+use super::entry::Entry;
+use super::refuse::{Client, Refusal, refuse};
+use super::{exchange, websocket};
+
+/// Judges a request and has it answered.
+///
+/// What is rare is boxed: the future of a plain exchange is made for each request, and its size is paid in copying.
+pub async fn answer(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Payload>, Infallible> {
+    let context = &connection.context;
+    context.stats.request();
+    let mut entry = Entry::begin(&connection, &request, context.next_request());
+    let admitted = match judge(&connection, &request, &mut entry) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(refuse(entry, Client::of(&request), &refusal)),
+    };
+    entry.rule(admitted.rule());
+    let Some(route) = admitted.route().cloned() else {
+        return Ok(super::refuse::gate(entry, &request, &admitted));
+    };
+    if connection.lane == Lane::Http && !route.service.plain_http {
+        return Ok(to_https(entry, &request));
+    }
+    if websocket::is_asked_for(&request) {
+        return Ok(Box::pin(websocket::open(entry, admitted, route, request)).await);
+    }
+    Ok(exchange::run(entry, admitted, route, request).await)
+}
+
+/// Every question in its order: network, identity, state, name, request, rule.
+fn judge<B>(
+    connection: &Rc<Connection>,
+    request: &Request<B>,
+    entry: &mut Entry,
+) -> Result<Admitted, Refusal> {
+    let snapshot = connection.context.snapshot();
+    let who = connection.identify(&snapshot).map_err(|refusal| {
+        if let Some(member) = &refusal.known {
+            entry.known(member);
+        }
+        entry.claimed(refusal.claimed);
+        Refusal::of(refusal.code)
+    })?;
+    entry.by(&who);
+
+    let sni = connection.sni.borrow();
+    let door = Door { port: connection.local.port(), sni: sni.as_deref() };
+    let asked = authority::asked(request.version(), request.uri(), request.headers(), door)
+        .map_err(|error| Refusal::because(error.code(), error.to_string()))?;
+    let Some(target) = snapshot.site.find(&asked.host) else {
+        entry.asked(&asked.host);
+        return Err(Refusal::of(RefusalCode::UnknownName).for_host(&asked.host));
+    };
+    entry.target(target);
+
+    check(request).map_err(|why| Refusal::because(RefusalCode::BadRequest, why.to_owned()))?;
+
+    let at = connection.context.clock.now();
+    admit(&snapshot, &who, target, request, at).map_err(|denied| {
+        entry.rule(denied.rule.as_ref());
+        Refusal::of(denied.code).for_service(target)
+    })
+}
+
+/// The longest method that anybody registered has 17 letters (UPDATEREDIRECTREF, RFC 4437).
+const LONGEST_METHOD: usize = 32;
+
+/// The rules that keep a request unambiguous, whatever service it is for.
+fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
+    let headers = request.headers();
+    if request.method().as_str().len() > LONGEST_METHOD {
+        return Err("a method is a short word");
+    }
+    match *request.method() {
+        Method::TRACE => return Err("TRACE shows headers to whoever asks"),
+        Method::CONNECT if !websocket::is_asked_for(request) => {
+            return Err("CONNECT is for WebSockets over HTTP/2 only");
+        }
+        _ => {}
+    }
+    if request.version() != Version::HTTP_2 {
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        if let Some(coding) = codings.next()
+            && (!coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some())
+        {
+            return Err("the only transfer coding is chunked");
+        }
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if lengths.next().is_some() && lengths.next().is_some() {
+        return Err("a request has one Content-Length");
+    }
+    if let Some(expect) = headers.get(header::EXPECT)
+        && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        return Err("the only expectation is 100-continue");
+    }
+    if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+        return Err("only OPTIONS asks about *");
+    }
+    Ok(())
+}
+
+/// Answers on the plain lane for a service that is on the TLS lane only.
+fn to_https(mut entry: Entry, request: &Request<Incoming>) -> Response<Payload> {
+    let site = entry.connection().context.snapshot().site.clone();
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let port = match site.https_port {
+        443 => String::new(),
+        port => format!(":{port}"),
+    };
+    let mut response = Response::new(Payload::empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(place) = HeaderValue::try_from(format!("https://{host}{port}{path}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    entry.status(response.status());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_two_ways_is_refused() {
+        for bad in [
+            request("TRACE", "/", &[]),
+            request("CONNECT", "nas.home.arpa:443", &[]),
+            request("POST", "/", &[("transfer-encoding", "gzip, chunked")]),
+            request("POST", "/", &[("transfer-encoding", "xchunked")]),
+            request("POST", "/", &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]),
+            request("POST", "/", &[("content-length", "1"), ("content-length", "1")]),
+            request("PUT", "/", &[("expect", "200-ok")]),
+            request("GET", "*", &[]),
+        ] {
+            assert!(check(&bad).is_err(), "{bad:?}");
+        }
+        for good in [
+            request("POST", "/", &[("transfer-encoding", "Chunked")]),
+            request("PUT", "/", &[("expect", "100-Continue")]),
+            request("OPTIONS", "*", &[]),
+            request("PROPFIND", "/dav/", &[("depth", "infinity")]),
+        ] {
+            assert_eq!(check(&good), Ok(()), "{good:?}");
+        }
+    }
+}
