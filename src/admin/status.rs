@@ -1,0 +1,102 @@
+//! What a running gateway says about itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{MemberId, MemberState, NetworkId};
+
+/// One screen: network, controller, roster, services, connections.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub started: Timestamp,
+    pub now: Timestamp,
+    pub network: NetworkId,
+    pub zone: String,
+    /// Where the ZeroTier device stands, in a sentence.
+    pub overlay: String,
+    pub overlay_up: bool,
+    pub device: Option<String>,
+    pub own: Option<MemberId>,
+    pub addresses: Vec<IpAddr>,
+    pub listeners: Vec<Listener>,
+    pub controller: String,
+    pub last_answer: Option<Timestamp>,
+    pub controller_error: Option<String>,
+    pub members: usize,
+    pub active: usize,
+    /// Waiting to be admitted.
+    pub pending: Vec<Person>,
+    /// Who came with another public identity than before, and is refused.
+    pub changed: Vec<Person>,
+    /// Seconds since the controller last said who is a member; `None` before it ever did.
+    pub roster_age_s: Option<u64>,
+    pub roster_limit_s: Option<u64>,
+    /// What voids the proof of identity, each with its mend.
+    pub hazards: Vec<String>,
+    /// Weaknesses that do not stop the gateway, each with what it costs.
+    pub costs: Vec<String>,
+    pub services: Vec<ServiceStatus>,
+    pub connections: i64,
+    pub requests: u64,
+    pub closed_without_proof: u64,
+    pub failed_handshakes: u64,
+    pub records_written: u64,
+    pub records_lost: u64,
+    pub audit_error: Option<String>,
+    /// Why the newest configuration is not in force, if it is not.
+    pub config_error: Option<String>,
+    /// Lines for a hosts file, until names are served by DNS.
+    pub hosts: Vec<String>,
+}
+
+/// A member in a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Person {
+    pub member: MemberId,
+    pub device: Option<String>,
+    pub label: Option<String>,
+    pub state: MemberState,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listener {
+    pub at: SocketAddr,
+    pub scheme: String,
+    /// Why it could not be had, with the program that holds it.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: String,
+    pub kind: String,
+    pub url: String,
+    pub upstream: String,
+    pub down_since: Option<Timestamp>,
+    /// Why its upstream has no address.
+    pub error: Option<String>,
+}
+
+/// Who an address, ID or name is, and how that is known.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Whois {
+    pub member: MemberId,
+    pub state: MemberState,
+    pub device: Option<String>,
+    pub owner: Option<String>,
+    pub groups: Vec<String>,
+    /// What the controller calls it.
+    pub label: Option<String>,
+    pub mac: String,
+    pub assigned: Vec<IpAddr>,
+    /// Addresses that ZeroTier derives from the member's ID.
+    pub derived: Vec<IpAddr>,
+    /// How the asked word led here.
+    pub how: String,
+    /// Where its public identity stands.
+    pub identity: String,
+}
