@@ -1,0 +1,16 @@
+//! The whole gateway, from a device's first byte to the audit log, on its real parts: only the ZeroTier node and the
+//! link-layer origin are stand-ins.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+
+mod cuts;
+mod expect;
+mod heavy;
+mod http2;
+mod lifecycle;
+mod real;
+mod refusals;
+mod requests;
+mod streams;
+mod websockets;
+mod world;

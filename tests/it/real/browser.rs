@@ -1,0 +1,95 @@
+//! What a person's browser makes of it: headless Chromium, plain and with the private CA trusted.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::door::Door;
+use super::needs;
+use super::process::say;
+
+/// Chromium with a home of its own.
+struct Browser {
+    program: PathBuf,
+    home: PathBuf,
+}
+
+impl Browser {
+    fn open(folder: &Path) -> Option<Self> {
+        let home = folder.join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        Some(Self { program: needs("chromium")?, home })
+    }
+
+    /// Makes it trust that certificate, as its users would.
+    fn trust(&self, certutil: &Path, root: &Path) {
+        let store = self.home.join(".pki/nssdb");
+        std::fs::create_dir_all(&store).unwrap();
+        let store = format!("sql:{}", store.display());
+        say(Command::new(certutil).args(["-d", &store, "-N", "--empty-password"]));
+        say(Command::new(certutil).args(["-d", &store, "-A", "-t", "C,,", "-n", "ztgate", "-i"]).arg(root));
+    }
+
+    /// The page as it is once it is loaded.
+    fn dom(&self, url: &str) -> String {
+        self.dump(&[], url)
+    }
+
+    /// Whether the page's scripts come to show those words. They have some seconds of the page's own clock, which waits
+    /// for the network but not always for a WebSocket: hence more tries than one.
+    fn comes_to_show(&self, url: &str, words: &str) -> bool {
+        (0..8).any(|_| self.dump(&["--virtual-time-budget=4000"], url).contains(words))
+    }
+
+    fn dump(&self, more: &[&str], url: &str) -> String {
+        let mut chromium = Command::new("timeout");
+        chromium.args(["-k", "5", "50"]).arg(&self.program).args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--dump-dom",
+        ]);
+        chromium.arg(format!("--user-data-dir={}", self.home.join("profile").display()));
+        say(chromium.args(more).arg(url).env("HOME", &self.home))
+    }
+}
+
+#[test]
+fn pages_show_what_each_device_may_see() {
+    let door = Door::open();
+    let Some(browser) = Browser::open(door.folder.path()) else { return };
+    let at = |service: &str, port: u16| format!("http://{service}.localhost:{port}/");
+    let (laptop, tablet, television) = (door.port(), door.tablet_port(), door.television_port());
+    for (url, words) in [
+        (at("gate", laptop), &["laptop", "films"][..]),
+        (at("films", laptop), &["Films", "You are <b>laptop</b>, of <b>mum</b>"]),
+        (at("films", tablet), &["no-rule"]),
+        (at("films", television), &["member-pending"]),
+        (at("nothing", laptop), &["unknown-name"]),
+    ] {
+        let dom = browser.dom(&url);
+        for word in words {
+            assert!(dom.contains(word), "{url} without {word}: {dom}");
+        }
+    }
+    // The page's script puts the names of those in the room there once its WebSocket is open.
+    assert!(browser.comes_to_show(&at("chat", tablet), "Here now: kids-tablet"));
+}
+
+#[test]
+fn a_browser_that_trusts_the_root_opens_pages_and_websockets_over_tls() {
+    let Some(certutil) = needs("certutil") else { return };
+    let door = Door::open();
+    let Some(browser) = Browser::open(door.folder.path()) else { return };
+    let distrusted = browser.dom(&door.https("films", "/"));
+    assert!(!distrusted.contains("You are"), "{distrusted}");
+    browser.trust(&certutil, &door.root());
+    let films = browser.dom(&door.https("films", "/"));
+    assert!(films.contains("You are <b>laptop</b>"), "{films}");
+    assert!(browser.comes_to_show(&door.https("chat", "/"), "Here now: laptop"));
+}

@@ -1,0 +1,74 @@
+//! The audit log, read as lines that a person could have written.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ztgate::audit::{self, Entry, Filter, Record, Verdict};
+
+use super::SOON;
+use super::plan::Plan;
+
+/// The log of one world.
+pub struct AuditView<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) file: PathBuf,
+}
+
+impl AuditView<'_> {
+    /// Waits until the log says exactly this, oldest first: `red-phone allow wiki`, `new-tv refuse member-pending`,
+    /// with the service if it was judged, how it ended if badly, and `×3` where three were folded.
+    pub async fn reads(&self, lines: &[&str]) {
+        let lines: Vec<String> = lines.iter().map(|&line| line.to_owned()).collect();
+        let begin = Instant::now();
+        loop {
+            let have: Vec<String> = self.records().iter().map(|record| self.line(record)).collect();
+            if have == lines {
+                return;
+            }
+            assert!(begin.elapsed() < SOON, "the log reads\n{have:#?}\nand not\n{lines:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits for a record that fits.
+    pub async fn record(&self, fits: impl Fn(&Record) -> bool) -> Record {
+        let begin = Instant::now();
+        loop {
+            let records = self.records();
+            if let Some(found) = records.iter().find(|record| fits(record)) {
+                return found.clone();
+            }
+            assert!(begin.elapsed() < SOON, "no such record among {records:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// All records, oldest first.
+    pub fn records(&self) -> Vec<Record> {
+        let entries = audit::read(&self.file, &Filter::default()).unwrap();
+        let record = |entry| match entry {
+            Ok(Entry::Record(record)) => *record,
+            other => panic!("the log holds {other:?}"),
+        };
+        entries.map(record).collect()
+    }
+
+    fn line(&self, record: &Record) -> String {
+        let name = |id| self.plan.name_of(id).map_or_else(|| id.to_string(), str::to_owned);
+        let who = record.member.map_or_else(|| record.address.to_string(), name);
+        let mut line = match record.verdict {
+            Verdict::Allow => format!("{who} allow"),
+            Verdict::Refuse(code) => format!("{who} refuse {code}"),
+        };
+        for part in [record.service.as_deref(), record.ended.map(|how| how.as_str())].into_iter().flatten() {
+            line = format!("{line} {part}");
+        }
+        if let Some(claimed) = record.claimed {
+            line = format!("{line} as {}", name(claimed));
+        }
+        if record.count > 1 {
+            line = format!("{line} ×{}", record.count);
+        }
+        line
+    }
+}

@@ -1,0 +1,159 @@
+//! A device: connections from its own address, requests on them, and what the answers must be.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::plan::ZONE;
+use super::wire::{Head, Wire};
+use super::{Live, SOON};
+
+/// One device of a world.
+#[derive(Clone, Copy)]
+pub struct Device<'a> {
+    pub world: &'a Live,
+    pub source: IpAddr,
+}
+
+impl<'a> Device<'a> {
+    /// GET over plain HTTP, on a connection of its own.
+    pub async fn get(&self, service: &str, path: &str) -> Reply<'a> {
+        self.ask(service, "GET", path, "").await
+    }
+
+    /// A request without a body, with header lines that each end with CRLF, on a connection of its own.
+    pub async fn ask(&self, service: &str, method: &str, path: &str, headers: &str) -> Reply<'a> {
+        let host = host(service);
+        self.raw(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n")).await
+    }
+
+    /// Sends these bytes and reads one answer.
+    pub async fn raw(&self, request: &str) -> Reply<'a> {
+        let mut wire = self.open().await;
+        wire.send(request).await;
+        self.reply(&mut wire, request).await
+    }
+
+    /// The next answer on a connection, to a request that began like this one.
+    pub async fn reply(&self, wire: &mut Wire, request: &str) -> Reply<'a> {
+        let head = wire.head().await.unwrap_or_else(|| panic!("no answer to {request:?}"));
+        let to_head = request.starts_with("HEAD ");
+        let body = if to_head { Vec::new() } else { wire.body(&head).await.expect("a whole body") };
+        Reply { world: self.world, head, body }
+    }
+
+    /// A plain connection to the gateway.
+    pub async fn open(&self) -> Wire {
+        Wire::new(self.connect(self.world.ports.http).await)
+    }
+
+    /// A TLS connection for a name in the zone, with the given protocols on offer, by the gateway's own CA.
+    pub async fn open_tls(&self, name: &str, protocols: &[&[u8]]) -> Wire {
+        Wire::new(self.tls(name, protocols).await.expect("TLS"))
+    }
+
+    /// A TLS stream, or why there is none.
+    pub async fn tls(
+        &self,
+        name: &str,
+        protocols: &[&[u8]],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let root = ztgate::ca::root_pem(&self.world.state_dir()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let name = ServerName::try_from(host(name)).unwrap();
+        let stream = self.connect(self.world.ports.https).await;
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    async fn connect(&self, port: u16) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(self.source, 0)).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let stream = tokio::time::timeout(SOON, socket.connect(to)).await.expect("no connection").unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+}
+
+/// A service's full name, unless it is one already.
+pub fn host(service: &str) -> String {
+    if service.contains('.') { service.to_owned() } else { format!("{service}.{ZONE}") }
+}
+
+/// An answer, and what it must be.
+pub struct Reply<'a> {
+    world: &'a Live,
+    pub head: Head,
+    pub body: Vec<u8>,
+}
+
+impl Reply<'_> {
+    #[track_caller]
+    pub fn is(self, status: u16) -> Self {
+        assert_eq!(self.head.status(), status, "{:#?}\n{}", self.head, self.text());
+        self
+    }
+
+    /// A refusal with this code, in the status that belongs to it.
+    #[track_caller]
+    pub fn refused(self, code: &str) -> Self {
+        assert_eq!(self.head.get("ztgate-refusal"), Some(code), "{:#?}\n{}", self.head, self.text());
+        let status = code.parse::<ztgate::model::RefusalCode>().unwrap().status().as_u16();
+        self.is(status)
+    }
+
+    #[track_caller]
+    pub fn has(self, name: &str, value: &str) -> Self {
+        assert_eq!(self.head.get(name), Some(value), "{name}: {:#?}", self.head);
+        self
+    }
+
+    #[track_caller]
+    pub fn lacks(self, name: &str) -> Self {
+        assert!(!self.head.has(name), "{name}: {:#?}", self.head);
+        self
+    }
+
+    #[track_caller]
+    pub fn says(self, words: &str) -> Self {
+        assert!(self.text().contains(words), "{words:?} is not in {}", self.text());
+        self
+    }
+
+    /// The request as the upstream saw it, found by the ID that both ends know.
+    #[track_caller]
+    pub fn upstream_saw(&self) -> Head {
+        let id = self.head.get("x-request-id").expect("a request ID");
+        let seen = self.world.upstreams.values().flat_map(|upstream| upstream.requests());
+        let mut same = seen.filter(|head| head.get("x-request-id") == Some(id));
+        let first = same.next().unwrap_or_else(|| panic!("no upstream saw request {id}"));
+        assert!(same.next().is_none(), "upstreams saw request {id} twice");
+        first
+    }
+
+    /// The upstream was told that this device asked, and only that.
+    #[track_caller]
+    pub fn upstream_saw_member(self, device: &str) -> Self {
+        let seen = self.upstream_saw();
+        assert_eq!(seen.get("x-ztgate-member"), Some(self.world.id(device).to_string().as_str()));
+        assert_eq!(seen.get("x-ztgate-device"), Some(device));
+        let address = self.world.plan.address(device).to_string();
+        assert_eq!(seen.get("x-forwarded-for"), Some(address.as_str()));
+        self
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}

@@ -1,0 +1,307 @@
+//! A small world to test in: devices, services, a controller, and the gateway between them.
+//!
+//! Each device has a loopback address of its own (127.0.1.N), from which it connects, so that the check of addresses
+//! means something here; [`origin`] simulates the link layer below it.
+
+mod audit;
+mod device;
+pub mod h2;
+mod origin;
+mod plan;
+pub mod upstream;
+pub mod wire;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use ztgate::config::{self, Config, Problems};
+use ztgate::demo::standin::{Fault, NodeStandin, StandinHandle};
+use ztgate::gateway::{self, Gateway};
+use ztgate::model::{Clock, MemberId, SystemClock};
+use ztgate::overlay::{Overlay, OverlayState, Pinning};
+use ztgate::proxy::Limits;
+use ztgate::sync::{self, RosterFeed};
+
+pub use device::Device;
+pub use plan::Plan;
+pub use upstream::{Upstream, echo};
+pub use wire::Wire;
+
+use audit::AuditView;
+use origin::SourceOrigin;
+use plan::{NETWORK, Ports, TOKEN};
+use upstream::RunningUpstream;
+
+/// How long anything may take that must happen at all.
+pub const SOON: Duration = Duration::from_secs(5);
+
+/// A world that is being drawn.
+pub struct World {
+    plan: Plan,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let limits = Limits {
+            handshake: Duration::from_secs(2),
+            head: Duration::from_millis(500),
+            connect: Duration::from_millis(500),
+            answer: Duration::from_secs(2),
+            go_on: Duration::from_millis(300),
+            drain: Duration::from_millis(300),
+            ..Limits::default()
+        };
+        Self { plan: Plan::default(), limits, clock: Arc::new(SystemClock) }
+    }
+
+    /// An enrolled device, by this name in the device list.
+    pub fn member(mut self, name: &str) -> Self {
+        self.plan.device(name, true);
+        self
+    }
+
+    /// A device that knocks.
+    pub fn pending(mut self, name: &str) -> Self {
+        self.plan.device(name, false);
+        self
+    }
+
+    /// A device that the controller has never heard of.
+    pub fn stranger(mut self, name: &str) -> Self {
+        self.plan.stranger(name);
+        self
+    }
+
+    pub fn service(self, name: &str, upstream: Upstream) -> Self {
+        self.service_with(name, upstream, "")
+    }
+
+    /// A service with more lines in its paragraph.
+    pub fn service_with(mut self, name: &str, upstream: Upstream, lines: &str) -> Self {
+        self.plan.service(name, &upstream, lines);
+        self
+    }
+
+    pub fn allow(mut self, device: &str, service: &str) -> Self {
+        self.plan.allow(device, service);
+        self
+    }
+
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Starts everything, and waits until it serves.
+    pub async fn start(self) -> Live {
+        let Self { mut plan, limits, clock } = self;
+        let ports = Ports::reserve();
+        let folder = tempfile::tempdir().unwrap();
+        let network = StandinHandle::new(plan.network());
+        let node = NodeStandin::start(&network, TOKEN).await.unwrap();
+        let upstreams = plan.start_upstreams();
+        plan.write(folder.path(), &node.url(), &ports);
+        let origin = Arc::new(SourceOrigin::new(NETWORK.parse().unwrap(), plan.sources()));
+        let parts = Parts { limits, clock, origin, folder };
+        let started = parts.start();
+        let live = Live { plan, parts, ports, network, upstreams, started: Some(started), node };
+        live.serves().await;
+        live
+    }
+}
+
+/// What outlives a restart of the gateway.
+struct Parts {
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    origin: Arc<SourceOrigin>,
+    folder: tempfile::TempDir,
+}
+
+struct Started {
+    gateway: Gateway,
+    feed: RosterFeed,
+    roster: JoinHandle<()>,
+}
+
+impl Parts {
+    fn config(&self) -> Result<Config, String> {
+        config::load(&self.folder.path().join("ztgate.toml"))
+            .map_err(|problems| Problems(&problems).to_string())
+    }
+
+    fn start(&self) -> Started {
+        let config = self.config().unwrap_or_else(|problems| panic!("{problems}"));
+        let config = watch::Sender::new(Arc::new(config));
+        let (task, feed) = sync::start(config.subscribe(), self.clock.clone()).unwrap();
+        let roster = tokio::spawn(task.run());
+        let overlay = Overlay {
+            state: OverlayState::Up,
+            device: None,
+            ifindex: 0,
+            addresses: vec![Ipv4Addr::LOCALHOST.into()],
+            own: None,
+        };
+        let world = gateway::World {
+            clock: self.clock.clone(),
+            origin: self.origin.clone(),
+            proof: "by a test",
+            overlay: watch::Sender::new(overlay).subscribe(),
+            members: feed.clone(),
+            pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
+            more_http_ports: Vec::new(),
+            limits: self.limits.clone(),
+            threads: 1,
+        };
+        let gateway = Gateway::start(config, world).unwrap();
+        Started { gateway, feed, roster }
+    }
+}
+
+/// A world that runs. Its gateway ends when it is dropped.
+pub struct Live {
+    plan: Plan,
+    parts: Parts,
+    ports: Ports,
+    network: StandinHandle,
+    upstreams: HashMap<String, RunningUpstream>,
+    started: Option<Started>,
+    node: NodeStandin,
+}
+
+impl Live {
+    /// A device, to send requests from.
+    pub fn from(&self, name: &str) -> Device<'_> {
+        Device { world: self, source: self.plan.address(name) }
+    }
+
+    /// A service's upstream, to ask what it saw.
+    pub fn upstream(&self, service: &str) -> &RunningUpstream {
+        self.upstreams.get(service).unwrap_or_else(|| panic!("no service {service} in this world"))
+    }
+
+    /// The stand-in for node and controller, to change while the world runs.
+    pub fn network(&self) -> &StandinHandle {
+        &self.network
+    }
+
+    pub fn audit(&self) -> AuditView<'_> {
+        AuditView { plan: &self.plan, file: self.state_dir().join("audit.db") }
+    }
+
+    pub fn gateway(&self) -> &Gateway {
+        &self.started.as_ref().unwrap().gateway
+    }
+
+    pub fn id(&self, device: &str) -> MemberId {
+        self.plan.id(device)
+    }
+
+    pub fn http_port(&self) -> u16 {
+        self.ports.http
+    }
+
+    pub fn https_port(&self) -> u16 {
+        self.ports.https
+    }
+
+    pub fn state_dir(&self) -> std::path::PathBuf {
+        self.parts.folder.path().join("state")
+    }
+
+    /// From now on, frames from `victim`'s address bear `thief`'s MAC.
+    pub fn steals_address(&self, thief: &str, victim: &str) {
+        self.parts.origin.put(self.plan.address(victim), self.plan.id(thief));
+    }
+
+    /// Takes a device's authorisation back at the controller, and waits until the gateway has heard.
+    pub async fn revoke(&self, device: &str) {
+        let id = self.id(device);
+        self.network.change(|net| net.authorize(id, false));
+        self.poll().await;
+    }
+
+    /// Has the controller asked now, and waits for the new roster.
+    pub async fn poll(&self) {
+        let mut roster = self.started.as_ref().unwrap().feed.roster.clone();
+        roster.mark_unchanged();
+        self.started.as_ref().unwrap().feed.poll_now.notify_one();
+        tokio::time::timeout(SOON, roster.changed()).await.expect("no new roster").unwrap();
+    }
+
+    /// Makes node and controller fail from now on.
+    pub fn controller_fails(&self, fault: Fault) {
+        self.network.fail(Some(fault));
+    }
+
+    /// Edits the configuration's files and reloads, as an operator would.
+    pub async fn reload(&mut self, edit: impl FnOnce(&mut Plan)) -> Result<(), String> {
+        edit(&mut self.plan);
+        self.upstreams.extend(self.plan.start_upstreams());
+        self.plan.write(self.parts.folder.path(), &self.node.url(), &self.ports);
+        let outcome = match self.parts.config() {
+            Ok(config) => self.gateway().reload(config),
+            Err(problems) => Err(problems),
+        };
+        // The new snapshot is put together by a task.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        outcome
+    }
+
+    /// Stops the gateway in order. The world around it stays.
+    pub async fn stop(&mut self) {
+        if let Some(started) = self.started.take() {
+            tokio::time::timeout(SOON, started.gateway.stop()).await.expect("the gateway does not stop");
+            started.roster.abort();
+            let _ = started.roster.await;
+        }
+    }
+
+    /// Stops the gateway and starts it anew on the same state.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.started = Some(self.parts.start());
+        self.serves().await;
+    }
+
+    /// Waits until identities are proved and ports open.
+    async fn serves(&self) {
+        let begin = Instant::now();
+        let proved = self.plan.known() + 1;
+        while self.gateway().proved() < proved || !is_open(self.ports.http) || !is_open(self.ports.https) {
+            assert!(
+                begin.elapsed() < SOON * 4,
+                "the gateway does not come up: {:?}",
+                self.gateway().status()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(started) = &self.started {
+            started.roster.abort();
+        }
+    }
+}
+
+/// Whether somebody listens on a port, without a connection that would leave a record.
+fn is_open(port: u16) -> bool {
+    // 0A is LISTEN; the address is 127.0.0.1 as the kernel prints it on a little-endian machine.
+    let wanted = format!("0100007F:{port:04X} 00000000:0000 0A");
+    std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&wanted)
+}
