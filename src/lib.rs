@@ -5,9 +5,26 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "ztgate runs on Linux only for now: elsewhere the kernel gives no proof of who opened a connection"
+);
+
+pub mod admin;
 pub mod audit;
+pub mod ca;
+pub mod cli;
 pub mod config;
+pub mod demo;
+pub mod gateway;
 pub mod identity;
+pub mod linux;
 pub mod model;
+pub mod overlay;
 pub mod policy;
+pub mod portal;
+pub mod proxy;
+pub mod services;
 pub mod store;
+pub mod sync;
+pub mod zerotier;

@@ -1,0 +1,65 @@
+//! Asking the running gateway, from a command that waits for the answer.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::admin::{self, AdminError};
+
+/// Asks the gateway that a configuration belongs to. It answers also while that has become wrong.
+pub fn gateway<T: serde::de::DeserializeOwned>(config: &Path, target: &str) -> anyhow::Result<T> {
+    let state_dir = super::state_dir(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(admin::get(&admin::socket(&state_dir), target))?)
+}
+
+/// Path and query of a question, with every value escaped (RFC 3986, section 2.1).
+pub fn target(path: &str, query: &[(&str, &str)]) -> String {
+    let mut target = path.to_owned();
+    for (i, (key, value)) in query.iter().enumerate() {
+        target.push(if i == 0 { '?' } else { '&' });
+        target.push_str(key);
+        target.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                target.push(char::from(byte));
+            } else {
+                target.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    target
+}
+
+/// Tells a wrong question (exit code 2), of a device that is not there, say, from a failure to answer (3).
+pub fn refused<T>(answer: anyhow::Result<T>) -> anyhow::Result<Result<T, ExitCode>> {
+    match answer {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) => match error.downcast_ref::<AdminError>() {
+            Some(AdminError::WrongAsk(words)) => {
+                eprintln!("ztgate: {words}");
+                Ok(Err(ExitCode::from(super::WRONG)))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_wrong_question_is_wrong_use() {
+        let wrong = refused::<()>(Err(AdminError::WrongAsk("no device".to_owned()).into()));
+        assert_eq!(wrong.unwrap(), Err(ExitCode::from(2)));
+        for error in [AdminError::Refused("no roster yet".to_owned()), AdminError::Slow] {
+            assert!(refused::<()>(Err(error.into())).is_err(), "which ends with 3");
+        }
+    }
+
+    #[test]
+    fn values_cannot_break_out_of_their_place() {
+        let target = target("/why", &[("device", "red-phone"), ("path", "/a b?x=1&y")]);
+        assert_eq!(target, "/why?device=red-phone&path=%2Fa%20b%3Fx%3D1%26y");
+    }
+}

@@ -1,0 +1,146 @@
+//! `ztgate check [FILE]`: whether a configuration is right. Nothing is changed.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::config::{self, Config, Problem};
+
+use super::style::{Style, Tone};
+
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration to check, in place of --config
+    file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &CheckArgs, config: &Path, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCode> {
+    let file = args.file.as_deref().unwrap_or(config);
+    let said = if args.json { check_json(file) } else { check(file, style) };
+    out.write_all(said.stdout.as_bytes())?;
+    eprint!("{}", said.stderr);
+    Ok(ExitCode::from(said.code))
+}
+
+/// What the command says, where, and how it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    pub stdout: String,
+    pub stderr: String,
+    /// 0: right, perhaps with warnings; 1: not; 3: there is nothing to read.
+    pub code: u8,
+}
+
+/// Checks a configuration as `ztgate run` would read it.
+pub fn check(file: &Path, style: Style) -> Said {
+    match config::load(file) {
+        Ok(config) => {
+            let stderr = listed(&config.warnings, "warning: ", Tone::Odd, style);
+            Said { stdout: summary(&config), stderr, code: 0 }
+        }
+        Err(problems) => {
+            let mut stderr = listed(&problems, "", Tone::Bad, style);
+            let count = plural(problems.len(), "problem");
+            let folder = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+            let folder = folder.parent().unwrap_or(Path::new("/")).display();
+            let last = format!("{count} in {folder}; a running gateway keeps the rules that it has");
+            stderr.push_str(&format!("{}\n", style.paint(Tone::Head, &last)));
+            Said { stdout: String::new(), stderr, code: wrong(file) }
+        }
+    }
+}
+
+/// The same as JSON: `{"ok":…,"problems":[…],"warnings":[…]}` on stdout, and nothing on stderr.
+pub fn check_json(file: &Path) -> Said {
+    let (problems, warnings) = match config::load(file) {
+        Ok(config) => (Vec::new(), config.warnings),
+        Err(problems) => (problems, Vec::new()),
+    };
+    let ok = problems.is_empty();
+    let json = serde_json::json!({ "ok": ok, "problems": problems, "warnings": warnings });
+    Said { stdout: format!("{json}\n"), stderr: String::new(), code: if ok { 0 } else { wrong(file) } }
+}
+
+/// The code for a configuration that is not right: nothing can be said of one that cannot be read.
+fn wrong(file: &Path) -> u8 {
+    if std::fs::read(file).is_ok() { super::NO } else { super::CANNOT }
+}
+
+fn summary(config: &Config) -> String {
+    let parts = [
+        plural(config.services.len(), "service"),
+        plural(config.groups.len(), "group"),
+        plural(config.devices.len(), "device"),
+        plural(config.warnings.len(), "warning"),
+    ];
+    format!("{} is right: {} on network {}\n", config.file.display(), parts.join(", "), config.network)
+}
+
+fn listed(problems: &[Problem], before: &str, tone: Tone, style: Style) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        let said = problem.to_string();
+        let (first, rest) = said.split_once('\n').map_or((said.as_str(), None), |(a, b)| (a, Some(b)));
+        text.push_str(&format!("{}\n", style.paint(tone, &format!("{before}{first}"))));
+        if let Some(rest) = rest {
+            text.push_str(&format!("{rest}\n"));
+        }
+    }
+    text
+}
+
+fn plural(count: usize, thing: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// stdout, stderr and exit code in one block, with the folder's own name left out.
+    fn said(text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ztgate.toml");
+        std::fs::write(&file, text).unwrap();
+        let Said { stdout, stderr, code } = check(&file, Style::PLAIN);
+        let block = format!("-- stdout\n{stdout}-- stderr\n{stderr}-- exit {code}");
+        block.replace(&folder.path().display().to_string(), "/etc/ztgate")
+    }
+
+    #[test]
+    fn a_right_file_is_one_line() {
+        let text = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n\
+                    [service.nas]\nupstream = \"http://127.0.0.1:5000\"\n";
+        insta::assert_snapshot!(said(text), @r#"
+        -- stdout
+        /etc/ztgate/ztgate.toml is right: 1 service, 0 groups, 0 devices, 1 warning on network 5e02d9cb41c0ffee
+        -- stderr
+        warning: ztgate.toml:3: service.nas.allow: missing, so nobody may open it
+          hint: add a line like allow = ["*"], for any active member
+        -- exit 0
+        "#);
+    }
+
+    #[test]
+    fn a_wrong_file_is_a_list_and_a_one() {
+        insta::assert_snapshot!(said("network = \"5e02d9cb41c0ffee\"\nzone = \"home.lan\"\n"), @r#"
+        -- stdout
+        -- stderr
+        ztgate.toml:2: zone: "home.lan" will not do: lan is no zone for a private network (mDNS and routers claim it); use home.arpa or internal
+        1 problem in /etc/ztgate; a running gateway keeps the rules that it has
+        -- exit 1
+        "#);
+    }
+
+    #[test]
+    fn json_has_the_same_answer() {
+        let said = check_json(Path::new("/nonexistent/ztgate.toml"));
+        let json: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!((said.code, &json["ok"]), (3, &false.into()));
+        assert_eq!(json["problems"][0]["file"], "ztgate.toml");
+    }
+}

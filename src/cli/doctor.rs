@@ -1,0 +1,300 @@
+//! `ztgate doctor`: what is wrong around the gateway, each with its mend.
+//!
+//! A check is a name and a closure; a later part of the program adds its own to the list that the verb makes. What a
+//! check judges comes as an argument, so that the judging is pure and the checks of this file are tables in its tests.
+
+mod checks;
+
+pub use checks::{
+    capabilities, clock, configuration, foreign_sockets, gateway, joined, kernel_saves_syns, node_answers,
+    own_names, saved_syn_on_loopback, settings, wsl,
+};
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::admin::Status;
+use crate::config::{self, Config, UpstreamHost};
+use crate::linux::capabilities::Capabilities;
+use crate::linux::{clock as kernel_clock, holder, wsl as windows};
+use crate::zerotier::{ApiError, NodeClient, NodeNetwork, NodeStatus};
+
+use super::style::Style;
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks at everything around the gateway. Works without a running gateway, and says more with one.
+pub fn run(args: &DoctorArgs, file: &Path, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCode> {
+    let running: Result<Status, _> = super::ask::gateway(file, "/status");
+    let report = match config::load(file) {
+        Ok(config) => look(&config, &running)?,
+        Err(problems) => Report::of([
+            Check::new("config", || configuration(file, &problems)),
+            Check::new("gateway", || gateway(&running)),
+            Check::new("settings", || settings(&running)),
+            Check::new("kernel", kernel),
+        ]),
+    };
+    if args.json {
+        writeln!(out, "{}", report.json()?)?;
+    } else {
+        out.write_all(report.text(style).as_bytes())?;
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// Every check, which takes a configuration that can be read.
+fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Report> {
+    let node = ask_node(config)?;
+    let addresses: Vec<IpAddr> = match &node.network {
+        // Nobody else reaches the loopback of the demo.
+        Ok(Some(network)) => {
+            network.addresses.iter().map(|net| net.addr()).filter(|address| !address.is_loopback()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let ours = running.as_ref().ok().map(|status| status.pid).into_iter().collect::<Vec<_>>();
+    Ok(Report::of([
+        Check::new("config", || vec![Finding::ok("is right")]),
+        Check::new("gateway", || gateway(running)),
+        Check::new("node", || node_answers(&node.status)),
+        Check::new("network", || joined(config, &node.network)),
+        Check::new("settings", || settings(running)),
+        Check::new("kernel", kernel),
+        Check::new("privileges", || {
+            capabilities(Capabilities::effective(), config.http_port.min(config.https_port))
+        }),
+        Check::new("clock", || clock(kernel_clock::is_synchronised(), node.clock_offset())),
+        Check::new("other doors", || foreign_sockets(&holder::foreign_sockets(&addresses, &ours))),
+        Check::new("wsl2", || {
+            let uses = config.services.iter().any(|s| s.upstream.host == UpstreamHost::WindowsHost);
+            wsl(windows::detect(), Path::new("/dev/net/tun").exists(), uses)
+        }),
+        Check::new("own names", || own_names(&config.zone.name("gate"))),
+    ]))
+}
+
+fn kernel() -> Vec<Finding> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    kernel_saves_syns(&release, saved_syn_on_loopback())
+}
+
+/// What the local node says.
+struct NodeWord {
+    status: Result<NodeStatus, ApiError>,
+    network: Result<Option<NodeNetwork>, ApiError>,
+    asked: jiff::Timestamp,
+}
+
+impl NodeWord {
+    fn clock_offset(&self) -> Option<Duration> {
+        let told = self.status.as_ref().ok()?.clock?;
+        Some(told.duration_since(self.asked).unsigned_abs())
+    }
+}
+
+fn ask_node(config: &Config) -> anyhow::Result<NodeWord> {
+    let node = NodeClient::new(&config.node.url, &config.node.token_file)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = jiff::Timestamp::now();
+    let (status, network) =
+        runtime.block_on(async { tokio::join!(node.status(), node.network(config.network)) });
+    Ok(NodeWord { status, network, asked })
+}
+
+/// How a finding stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    Ok,
+    /// It works, with less than could be had.
+    Warn,
+    /// It does not work, or is not safe.
+    Bad,
+}
+
+/// One thing found out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub grade: Grade,
+    pub what: String,
+    /// What to type or to change; always there unless all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl Finding {
+    pub fn ok(what: impl Into<String>) -> Self {
+        Self { grade: Grade::Ok, what: what.into(), mend: None }
+    }
+
+    pub fn warn(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { grade: Grade::Warn, what: what.into(), mend: Some(mend.into()) }
+    }
+
+    pub fn bad(what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { grade: Grade::Bad, what: what.into(), mend: Some(mend.into()) }
+    }
+}
+
+/// One thing to find out.
+pub struct Check<'a> {
+    pub name: &'static str,
+    run: Box<dyn FnOnce() -> Vec<Finding> + 'a>,
+}
+
+impl<'a> Check<'a> {
+    pub fn new(name: &'static str, run: impl FnOnce() -> Vec<Finding> + 'a) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+}
+
+/// What all checks found, in their order.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    findings: Vec<Named>,
+}
+
+#[derive(Debug, Serialize)]
+struct Named {
+    check: &'static str,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+impl Report {
+    /// Runs the checks. One that finds nothing says nothing.
+    pub fn of<'a>(checks: impl IntoIterator<Item = Check<'a>>) -> Self {
+        let named = |check: Check<'a>| {
+            let name = check.name;
+            (check.run)().into_iter().map(move |finding| Named { check: name, finding })
+        };
+        Self { findings: checks.into_iter().flat_map(named).collect() }
+    }
+
+    /// 1 if anything is bad, else 0.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(self.findings.iter().any(|named| named.finding.grade == Grade::Bad))
+    }
+
+    /// One line a finding, aligned, its mend on a line of its own.
+    /// On a terminal no line is much longer than 100 columns.
+    pub fn text(&self, style: Style) -> String {
+        let colour = style.colour;
+        let width = self.findings.iter().map(|named| named.check.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for Named { check, finding } in &self.findings {
+            let grade = paint(finding.grade, colour);
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{grade}  {check:width$}  ");
+            fill(&mut text, &finding.what, width + 8, style);
+            if let Some(mend) = &finding.mend {
+                let _ = write!(text, "      {:width$}  -> ", "");
+                fill(&mut text, mend, width + 11, style);
+            }
+        }
+        text
+    }
+
+    /// `{"findings":[{"check","grade","what","mend"}…]}`.
+    ///
+    /// # Errors
+    /// None is to be expected; the shape has nothing that JSON lacks.
+    pub fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+}
+
+/// A text from a column on, over several lines where a person reads it.
+fn fill(text: &mut String, words: &str, column: usize, style: Style) {
+    const WIDEST: usize = 100;
+    let mut at = column;
+    for (i, word) in words.split(' ').enumerate() {
+        let length = word.chars().count();
+        if i > 0 && style.terminal && at + 1 + length > WIDEST {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{:column$}", "");
+            at = column;
+        } else if i > 0 {
+            text.push(' ');
+            at += 1;
+        }
+        text.push_str(word);
+        at += length;
+    }
+    text.push('\n');
+}
+
+fn paint(grade: Grade, colour: bool) -> String {
+    let (word, code) = match grade {
+        Grade::Ok => ("ok  ", 32),
+        Grade::Warn => ("warn", 33),
+        Grade::Bad => ("bad ", 31),
+    };
+    if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report::of([
+            Check::new("clock", || vec![Finding::ok("kept right")]),
+            Check::new("nothing to say", Vec::new),
+            Check::new("privileges", || vec![Finding::warn("no CAP_NET_ADMIN", "add it to the unit")]),
+            Check::new("node", || vec![Finding::bad("does not answer", "systemctl start zerotier-one")]),
+        ])
+    }
+
+    #[test]
+    fn findings_are_aligned_and_each_has_its_mend_below() {
+        let expected = "\
+ok    clock       kept right
+warn  privileges  no CAP_NET_ADMIN
+                  -> add it to the unit
+bad   node        does not answer
+                  -> systemctl start zerotier-one
+";
+        assert_eq!(report().text(Style::PLAIN), expected);
+        assert!(report().text(Style { terminal: true, colour: true }).contains("\x1b[31mbad \x1b[0m  node"));
+    }
+
+    #[test]
+    fn a_long_line_is_broken_where_a_person_reads_it() {
+        let long =
+            Report::of([Check::new("node", || vec![Finding::ok("many words ".repeat(30).trim_end())])]);
+        assert_eq!(long.text(Style::PLAIN).lines().count(), 1);
+        let text = long.text(Style { terminal: true, colour: false });
+        assert!(text.lines().count() > 1 && text.lines().all(|line| line.len() <= 100), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(12))), "{text}");
+    }
+
+    #[test]
+    fn anything_bad_is_exit_code_1() {
+        assert_eq!(report().exit_code(), 1);
+        let fair =
+            Report::of([Check::new("clock", || vec![Finding::warn("drifts", "systemctl start chrony")])]);
+        assert_eq!(fair.exit_code(), 0);
+    }
+
+    #[test]
+    fn json_has_the_same_words() {
+        let json: serde_json::Value = serde_json::from_str(&report().json().unwrap()).unwrap();
+        let node = serde_json::json!({
+            "check": "node", "grade": "bad", "what": "does not answer", "mend": "systemctl start zerotier-one",
+        });
+        assert_eq!(json["findings"][2], node);
+    }
+}

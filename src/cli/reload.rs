@@ -1,0 +1,134 @@
+//! A changed configuration: noticed, and put in force without dropping a connection.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::Watcher;
+use tokio::sync::mpsc;
+
+use crate::config::{self, Config, Problems};
+use crate::gateway::Gateway;
+
+/// Editors write a file in several steps; the last one counts.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Tells when the configuration's files changed.
+pub struct Changes {
+    file: PathBuf,
+    notes: mpsc::Receiver<()>,
+    note: mpsc::Sender<()>,
+    /// `None` where the system cannot watch files.
+    watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Changes {
+    pub fn watch(file: &Path, config: &Config) -> Self {
+        let (note, notes) = mpsc::channel(1);
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let watcher = watch_files(&file, config, note.clone());
+        Self { file, notes, note, watcher }
+    }
+
+    /// Watches what a new configuration names: other files, and folders that were made or made anew since.
+    pub fn rearm(&mut self, config: &Config) {
+        self.watcher = watch_files(&self.file, config, self.note.clone());
+    }
+
+    pub async fn next(&mut self) {
+        // Without a watcher this waits for ever, since a sender is kept here.
+        self.notes.recv().await;
+        tokio::time::sleep(SETTLE).await;
+        while self.notes.try_recv().is_ok() {}
+    }
+}
+
+/// Puts a changed configuration in force; one that is not right changes nothing.
+pub fn reload(gateway: &Gateway, file: &Path, changes: &mut Changes) {
+    match config::load(file) {
+        Ok(config) => {
+            changes.rearm(&config);
+            let warnings = config.warnings.clone();
+            match gateway.reload(config) {
+                Ok(()) => {
+                    tracing::info!("the new configuration is in force");
+                    for warning in warnings {
+                        tracing::warn!("{warning}");
+                    }
+                }
+                Err(why) => tracing::error!("the old configuration stays: {why}"),
+            }
+        }
+        Err(problems) => {
+            let why = Problems(&problems).to_string();
+            tracing::error!("the old configuration stays:\n{why}");
+            gateway.keep_old_config(why);
+        }
+    }
+}
+
+/// Without inotify, SIGHUP still works.
+fn watch_files(
+    file: &Path,
+    config: &Config,
+    changed: mpsc::Sender<()>,
+) -> Option<notify::RecommendedWatcher> {
+    let mut paths = config::watch_paths(config);
+    paths.push(file.to_owned());
+    let watched = paths.clone();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| concerns(&event, &watched)) {
+            // One note is enough.
+            let _ = changed.try_send(());
+        }
+    })
+    .map_err(|error| tracing::warn!("files are not watched: {error}; send SIGHUP after a change"))
+    .ok()?;
+    let folders: BTreeSet<PathBuf> = paths
+        .iter()
+        .flat_map(|path| [path.is_dir().then(|| path.clone()), path.parent().map(Path::to_owned)])
+        .flatten()
+        .collect();
+    for folder in folders {
+        if folder.is_dir() && watcher.watch(&folder, notify::RecursiveMode::NonRecursive).is_err() {
+            tracing::warn!("{} is not watched; send SIGHUP after a change", folder.display());
+        }
+    }
+    Some(watcher)
+}
+
+/// Whether an event is about one of these paths, or a configuration file in one of them.
+fn concerns(event: &notify::Event, watched: &[PathBuf]) -> bool {
+    use notify::EventKind::{Create, Modify, Remove};
+    let ours = |path: &PathBuf| {
+        let inside = path.parent().is_some_and(|folder| watched.iter().any(|watched| watched == folder));
+        watched.contains(path) || inside && path.extension().is_some_and(|end| end == "toml")
+    };
+    matches!(event.kind, Create(_) | Modify(_) | Remove(_)) && event.paths.iter().any(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, CreateKind, EventKind, ModifyKind};
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_configuration_is_made_of_concerns_it() {
+        let watched =
+            ["/etc/ztgate/ztgate.toml", "/etc/ztgate/policy", "/etc/ssl/nas.pem"].map(PathBuf::from);
+        let modified = EventKind::Modify(ModifyKind::Any);
+        for (kind, path, expected) in [
+            (modified, "/etc/ztgate/ztgate.toml", true),
+            (modified, "/etc/ssl/nas.pem", true),
+            (modified, "/etc/ssl/other.pem", false),
+            (modified, "/etc/ztgate/policy/devices.toml", true),
+            (modified, "/etc/ztgate/policy/.devices.toml.swp", false),
+            (EventKind::Create(CreateKind::Folder), "/etc/ztgate/policy", true),
+            (EventKind::Access(AccessKind::Any), "/etc/ztgate/ztgate.toml", false),
+        ] {
+            let event = notify::Event::new(kind).add_path(path.into());
+            assert_eq!(concerns(&event, &watched), expected, "{kind:?} {path}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! `ztgate status`: one screen.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use crate::admin::Status;
+
+use super::ask;
+use super::style::{Style, Tone, foreign};
+
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &StatusArgs, config: &Path, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCode> {
+    let status: Status = ask::gateway(config, "/status")?;
+    if args.json {
+        serde_json::to_writer(&mut *out, &status)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(render(&status, style).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The screen: what is, then what is wrong.
+pub fn render(status: &Status, style: Style) -> String {
+    let mut rows: Vec<Vec<(Tone, String)>> = Vec::new();
+    let mut line =
+        |name: &str, tone: Tone, text: String| rows.push(vec![(Tone::Head, name.to_owned()), (tone, text)]);
+
+    let up = if status.overlay_up { Tone::Good } else { Tone::Bad };
+    line("network", Tone::Plain, format!("{}  zone {}", status.network, status.zone));
+    line("overlay", up, overlay(status));
+    line("controller", controller_tone(status), controller(status));
+    line("roster", roster_tone(status), roster(status));
+    for person in &status.changed {
+        let who = person.device.clone().unwrap_or_else(|| person.member.to_string());
+        let text = format!("the identity of {who} ({}) changed: it is refused", person.member);
+        line("alarm", Tone::Bad, text);
+    }
+    for (tone, text) in listening(status) {
+        line("listening", tone, text);
+    }
+    line(
+        "traffic",
+        Tone::Plain,
+        format!(
+            "{} connections, {} requests in the last {}",
+            status.connections,
+            status.requests,
+            ago(status.started, status.now)
+        ),
+    );
+    if status.closed_without_proof > 0 {
+        let count = status.closed_without_proof;
+        line("no proof", Tone::Odd, format!("{count} connections closed: their origin could not be told"));
+    }
+    if status.failed_handshakes > 0 {
+        line("tls", Tone::Plain, format!("{} handshakes failed", status.failed_handshakes));
+    }
+    line("audit", audit_tone(status), audit(status));
+
+    let mut screen = style.columns(&rows);
+    screen.push('\n');
+    screen.push_str(&services(status, style));
+    if !status.pending.is_empty() {
+        let _ = writeln!(screen, "\n{}", style.paint(Tone::Head, "waiting to be admitted"));
+        for person in &status.pending {
+            let label = person.label.as_deref().map(foreign).unwrap_or_default();
+            let _ = writeln!(screen, "  {}  {}", person.member, style.paint(Tone::Quiet, &label));
+        }
+    }
+    for (title, tone, lines) in [
+        ("nobody is let in until this is mended", Tone::Bad, &status.hazards),
+        ("worth knowing", Tone::Odd, &status.costs),
+    ] {
+        if !lines.is_empty() {
+            let _ = writeln!(screen, "\n{}", style.paint(tone, title));
+            for line in lines {
+                let _ = writeln!(screen, "  {line}");
+            }
+        }
+    }
+    if let Some(error) = &status.config_error {
+        let title = style.paint(Tone::Bad, "the newest configuration is not in force");
+        let _ = writeln!(screen, "\n{title}\n  {}", error.replace('\n', "\n  "));
+    }
+    if !status.hosts.is_empty() {
+        let _ =
+            writeln!(screen, "\n{}", style.paint(Tone::Quiet, "until DNS is there, a device's hosts file:"));
+        for line in status.hosts.iter().flat_map(|line| narrow(line)) {
+            let _ = writeln!(screen, "  {line}");
+        }
+    }
+    screen
+}
+
+/// One line an address, with its ports; what cannot be had has a line of its own.
+fn listening(status: &Status) -> Vec<(Tone, String)> {
+    let mut had: Vec<(IpAddr, String)> = Vec::new();
+    let mut faults = Vec::new();
+    for listener in &status.listeners {
+        let (address, scheme) = (listener.at.ip(), &listener.scheme);
+        match (&listener.error, had.iter_mut().find(|(known, _)| *known == address)) {
+            (Some(error), _) => faults.push((Tone::Bad, format!("{}  {scheme}  {error}", listener.at))),
+            (None, Some((_, ports))) => {
+                // Writing to a String cannot fail.
+                let _ = write!(ports, ", {scheme} {}", listener.at.port());
+            }
+            (None, None) => had.push((address, format!("{scheme} {}", listener.at.port()))),
+        }
+    }
+    let had = had.into_iter().map(|(address, ports)| (Tone::Plain, format!("{address}  {ports}")));
+    had.chain(faults).collect()
+}
+
+/// A line of a hosts file as several, each with the address and as many names as a terminal of 80 columns shows.
+fn narrow(line: &str) -> Vec<String> {
+    const WIDEST: usize = 76;
+    let mut words = line.split_whitespace();
+    let address = words.next().unwrap_or_default();
+    let mut lines: Vec<String> = Vec::new();
+    for name in words {
+        match lines.last_mut().filter(|last| last.len() + 1 + name.len() <= WIDEST) {
+            Some(last) => {
+                let _ = write!(last, " {name}");
+            }
+            None => lines.push(format!("{address}  {name}")),
+        }
+    }
+    lines
+}
+
+fn overlay(status: &Status) -> String {
+    let device = status.device.as_deref().unwrap_or_default();
+    let addresses: Vec<String> = status.addresses.iter().map(ToString::to_string).collect();
+    match (status.overlay_up, device) {
+        (true, "") => format!("up  {}", addresses.join("  ")),
+        (true, device) => format!("up on {device}  {}", addresses.join("  ")),
+        (false, _) => status.overlay.clone(),
+    }
+}
+
+fn controller(status: &Status) -> String {
+    let name = &status.controller;
+    let when = status.last_answer.map(|at| ago(at, status.now));
+    match (&status.controller_error, when) {
+        (None, Some(when)) => format!("{name}  answered {when} ago"),
+        (None, None) => format!("{name}  not asked yet"),
+        (Some(error), Some(when)) => format!("{name}  {error}  (last good answer {when} ago)"),
+        (Some(error), None) => format!("{name}  {error}"),
+    }
+}
+
+fn controller_tone(status: &Status) -> Tone {
+    if status.controller_error.is_some() { Tone::Bad } else { Tone::Plain }
+}
+
+fn roster(status: &Status) -> String {
+    match (status.roster_age_s, status.roster_limit_s) {
+        (Some(age), Some(limit)) if age > limit => {
+            format!("{} old, limit {}: everybody is refused", seconds(age), seconds(limit))
+        }
+        (Some(age), _) => format!(
+            "{} members, {} active, {} pending; {} old",
+            status.members,
+            status.active,
+            status.pending.len(),
+            seconds(age)
+        ),
+        _ => "none yet: no port is open until the controller has answered once".to_owned(),
+    }
+}
+
+fn roster_tone(status: &Status) -> Tone {
+    match (status.roster_age_s, status.roster_limit_s) {
+        (Some(age), Some(limit)) if age <= limit => Tone::Plain,
+        _ => Tone::Bad,
+    }
+}
+
+fn audit(status: &Status) -> String {
+    let mut text = format!("{} records written", status.records_written);
+    if status.records_lost > 0 {
+        let _ = write!(text, ", {} lost", status.records_lost);
+    }
+    if let Some(error) = &status.audit_error {
+        let _ = write!(text, "; {error}");
+    }
+    text
+}
+
+fn audit_tone(status: &Status) -> Tone {
+    if status.audit_error.is_some() || status.records_lost > 0 { Tone::Bad } else { Tone::Plain }
+}
+
+fn services(status: &Status, style: Style) -> String {
+    let mut rows =
+        vec![["service", "opens at", "upstream", ""].map(|title| (Tone::Head, title.to_owned())).to_vec()];
+    for service in &status.services {
+        let trouble = match (&service.error, service.down_since) {
+            (Some(error), _) => error.clone(),
+            (None, Some(since)) => format!("down for {}", ago(since, status.now)),
+            (None, None) => String::new(),
+        };
+        rows.push(vec![
+            (Tone::Name, service.name.clone()),
+            (Tone::Plain, service.url.clone()),
+            (Tone::Quiet, service.upstream.clone()),
+            (Tone::Bad, trouble),
+        ]);
+    }
+    style.columns(&rows)
+}
+
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    seconds(now.duration_since(then).as_secs().max(0).unsigned_abs())
+}
+
+fn seconds(s: u64) -> String {
+    match s {
+        0..120 => format!("{s} s"),
+        120..7200 => format!("{} min", s / 60),
+        7200..172_800 => format!("{} h", s / 3600),
+        _ => format!("{} days", s / 86_400),
+    }
+}
