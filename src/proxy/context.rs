@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::audit::{Record, Recorder, Verdict, redact};
 use crate::model::{Clock, MemberId, RefusalCode, RequestId};
-use crate::services::Resolver;
+use crate::services::{Resolver, Site};
 
 use super::connection::Connection;
 use super::snapshot::{Shared, Snapshot};
@@ -65,7 +65,7 @@ impl Default for Limits {
 /// One thread's means.
 pub struct Context {
     shared: Arc<Shared>,
-    snapshot: RefCell<(u64, Arc<Snapshot>)>,
+    held: RefCell<Held>,
     /// With HTTP/2 and HTTP/1.1 to choose from.
     pub tls: Arc<rustls::ServerConfig>,
     /// For names whose clients break on HTTP/2.
@@ -91,6 +91,30 @@ pub struct Context {
     request_prefix: u64,
     next_request: Cell<u64>,
     words: RefCell<HashMap<Box<str>, Arc<str>>>,
+}
+
+/// The thread's own copy of the snapshot. Counting its users is then no other thread's business: counters that two cores
+/// write to cost more than anything else that a small request does here.
+struct Held {
+    snapshot: Rc<Snapshot>,
+    /// The shared site that the copy was made of.
+    site: Arc<Site>,
+}
+
+impl Held {
+    fn of(shared: &Snapshot, before: Option<&Self>) -> Self {
+        let site = match before {
+            Some(held) if Arc::ptr_eq(&held.site, &shared.site) => held.snapshot.site.clone(),
+            _ => Arc::new(shared.site.for_thread()),
+        };
+        let snapshot = Snapshot {
+            roster: shared.roster.clone(),
+            rules: shared.rules.clone(),
+            site,
+            generation: shared.generation,
+        };
+        Self { snapshot: Rc::new(snapshot), site: shared.site.clone() }
+    }
 }
 
 impl std::fmt::Debug for Context {
@@ -119,9 +143,8 @@ pub struct Means {
 
 impl Context {
     pub fn new(means: Means, shared: Arc<Shared>) -> Rc<Self> {
-        let first = shared.load();
         Rc::new(Self {
-            snapshot: RefCell::new((first.generation, first)),
+            held: RefCell::new(Held::of(&shared.load(), None)),
             shared,
             tls: means.tls,
             http1: means.http1,
@@ -145,14 +168,13 @@ impl Context {
         })
     }
 
-    /// Today's snapshot. The thread keeps its own handle, so that looking costs no shared write.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        let generation = self.shared.generation();
-        let mut held = self.snapshot.borrow_mut();
-        if held.0 != generation {
-            *held = (generation, self.shared.load());
+    /// Today's snapshot.
+    pub fn snapshot(&self) -> Rc<Snapshot> {
+        let mut held = self.held.borrow_mut();
+        if held.snapshot.generation != self.shared.generation() {
+            *held = Held::of(&self.shared.load(), Some(&held));
         }
-        held.1.clone()
+        held.snapshot.clone()
     }
 
     /// Whether a snapshot's generation is still today's.

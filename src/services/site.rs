@@ -21,7 +21,7 @@ pub enum Target {
 }
 
 /// One service as the data path needs it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Route {
     pub service: Arc<Service>,
     /// Where the upstream is right now.
@@ -107,6 +107,26 @@ impl Site {
     /// Whether HTTP/2 is not to be offered on this name.
     pub fn is_http1_only(&self, host: &str) -> bool {
         self.http1_only.contains(host)
+    }
+
+    /// The same site with routes of its own, so that a thread that hands them out shares no count with another thread.
+    pub fn for_thread(&self) -> Self {
+        let own: Vec<Arc<Route>> = self.routes.iter().map(|route| Arc::new(Route::clone(route))).collect();
+        let mine = |target: &Target| match target {
+            Target::Gate => Target::Gate,
+            Target::Service(route) => {
+                let at = self.routes.iter().position(|known| Arc::ptr_eq(known, route));
+                Target::Service(at.and_then(|at| own.get(at)).unwrap_or(route).clone())
+            }
+        };
+        Self {
+            zone: self.zone.clone(),
+            http_port: self.http_port,
+            https_port: self.https_port,
+            names: self.names.iter().map(|(name, target)| (name.clone(), mine(target))).collect(),
+            http1_only: self.http1_only.clone(),
+            routes: own,
+        }
     }
 
     /// What a full, lower-case host name stands for.
