@@ -115,7 +115,7 @@ impl UpstreamBody {
         }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-                self.entry.connection().falls_silent(self.entry.request_id(), cx.waker());
+                self.entry.connection().falls_silent(self.entry.request_id(), cx.waker(), None);
                 return Poll::Pending;
             };
             match frame {

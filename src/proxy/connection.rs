@@ -60,10 +60,18 @@ pub struct Connection {
     task: RefCell<Option<Waker>>,
     tunnels: Notify,
     is_h2: Cell<bool>,
-    /// Answers on their way that have nothing to send right now.
-    silent: RefCell<Vec<(RequestId, Waker)>>,
+    /// Requests that wait for their service.
+    silent: RefCell<Vec<Silent>>,
     /// Its place in the thread's list.
     number: Cell<Option<u64>>,
+}
+
+/// A request that waits for its service: for the answer, until a deadline, or for more of it.
+#[derive(Debug)]
+struct Silent {
+    request: RequestId,
+    waker: Waker,
+    deadline: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -177,22 +185,34 @@ impl Connection {
     pub fn review(&self, snapshot: &Snapshot) {
         // The outcome is kept for the next request; the cut is in it.
         let _ = self.identify(snapshot);
-        for (_, waker) in &*self.silent.borrow() {
-            waker.wake_by_ref();
+        for silent in &*self.silent.borrow() {
+            silent.waker.wake_by_ref();
         }
     }
 
-    /// Has an answer that waits for its service woken by the next [`Connection::review`], too.
-    pub fn falls_silent(&self, request: RequestId, waker: &Waker) {
+    /// Has those look up whose service has taken longer than its limit.
+    pub fn wake_overdue(&self) {
+        for silent in &*self.silent.borrow() {
+            if silent.deadline.is_some_and(|deadline| self.context.has_passed(deadline)) {
+                silent.waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Has a request that waits for its service woken by the next [`Connection::review`], and once its deadline passed.
+    pub fn falls_silent(&self, request: RequestId, waker: &Waker, deadline: Option<u64>) {
         let mut silent = self.silent.borrow_mut();
-        match silent.iter_mut().find(|(known, _)| *known == request) {
-            Some((_, known)) => known.clone_from(waker),
-            None => silent.push((request, waker.clone())),
+        match silent.iter_mut().find(|known| known.request == request) {
+            Some(known) => {
+                known.waker.clone_from(waker);
+                known.deadline = deadline;
+            }
+            None => silent.push(Silent { request, waker: waker.clone(), deadline }),
         }
     }
 
     pub fn has_ended(&self, request: RequestId) {
-        self.silent.borrow_mut().retain(|(known, _)| *known != request);
+        self.silent.borrow_mut().retain(|known| known.request != request);
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Context {
     /// Wakes every connection when the gateway stops.
     pub stopping: Notify,
     pub stopped: Cell<bool>,
+    /// Seconds of the thread's own clock, for limits that are long and kept by many.
+    ticks: Cell<u64>,
     connections: RefCell<HashMap<u64, Weak<Connection>>>,
     by_member: RefCell<HashMap<Option<MemberId>, u32>>,
     next_connection: Cell<u64>,
@@ -159,6 +161,7 @@ impl Context {
             changed: Notify::new(),
             stopping: Notify::new(),
             stopped: Cell::new(false),
+            ticks: Cell::default(),
             connections: RefCell::default(),
             by_member: RefCell::default(),
             next_connection: Cell::new(0),
@@ -239,6 +242,20 @@ impl Context {
             ended: None,
             count: 1,
         });
+    }
+
+    /// The tick by which a limit that begins now has passed. Limits that are looked at once a second cost no timer.
+    pub fn deadline(&self, limit: Duration) -> u64 {
+        self.ticks.get() + limit.as_secs() + 1
+    }
+
+    pub fn has_passed(&self, deadline: u64) -> bool {
+        self.ticks.get() >= deadline
+    }
+
+    /// One second has passed.
+    pub fn tick(&self) {
+        self.ticks.set(self.ticks.get() + 1);
     }
 
     /// Whether one more connection of a member fits. Those who are not let in need few to read why.

@@ -174,35 +174,35 @@ enum Sent {
 
 async fn send(lease: &mut Lease, request: Request<RequestBody>, entry: &Entry, admitted: &Admitted) -> Sent {
     let connection = entry.connection();
+    let context = &connection.context;
     let received = entry.received();
-    let limit = connection.context.limits.answer;
+    let limit = context.limits.answer;
     let mut answer = std::pin::pin!(lease.sender.try_send_request(request));
-    let mut seen = received.get();
-    loop {
-        let answered = poll_fn(|cx| {
-            if !admitted.still_holds(connection) {
-                return Poll::Ready(None);
-            }
-            let polled = answer.as_mut().poll(cx);
-            if polled.is_pending() {
-                connection.falls_silent(entry.request_id(), cx.waker());
-            }
-            polled.map(Some)
-        });
-        match tokio::time::timeout(limit, answered).await {
-            Ok(None) => return Sent::NoLonger,
-            Ok(Some(Ok(response))) => return Sent::Answer(response),
-            Ok(Some(Err(mut error))) => {
-                return match error.take_message() {
+    let (mut seen, mut deadline) = (received.get(), context.deadline(limit));
+    poll_fn(|cx| {
+        if !admitted.still_holds(connection) {
+            return Poll::Ready(Sent::NoLonger);
+        }
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(match answer {
+                Ok(response) => Sent::Answer(response),
+                Err(mut error) => match error.take_message() {
                     Some(request) => Sent::Unsent(Box::new(request)),
                     None => Sent::Broken(error.into_error()),
-                };
+                },
+            });
+        }
+        if context.has_passed(deadline) {
+            if received.get() == seen {
+                return Poll::Ready(Sent::Slow);
             }
             // A slow upload is no slow upstream.
-            Err(_) if received.get() != seen => seen = received.get(),
-            Err(_) => return Sent::Slow,
+            (seen, deadline) = (received.get(), context.deadline(limit));
         }
-    }
+        connection.falls_silent(entry.request_id(), cx.waker(), Some(deadline));
+        Poll::Pending
+    })
+    .await
 }
 
 /// Ends a request whose body never ended. That says nothing about the service, and rarely is anybody left to read this.

@@ -160,12 +160,14 @@ async fn run(setup: WorkerSetup) {
                 let wanted = binds.borrow().clone();
                 listeners.reconcile(&wanted);
                 context.pool.tidy();
+                context.tick();
                 let snapshot = context.snapshot();
                 let stale = snapshot.roster.is_stale(context.clock.instant());
                 for connection in context.connections() {
                     if connection.is_overdue() {
                         connection.cut(Ending::DeviceGone);
                     }
+                    connection.wake_overdue();
                     // A roster grows stale without anything changing.
                     if stale {
                         connection.review(&snapshot);
