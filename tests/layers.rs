@@ -71,6 +71,16 @@ fn files_stay_short_enough_to_read_in_one_go() {
     report(long, "give the stage that outgrew the file a file of its own");
 }
 
+/// `run` cannot be talked into a simulated origin, because nothing outside the demo can name it.
+#[test]
+fn the_simulated_origin_is_the_demos_alone() {
+    let sources = sources();
+    let users = sources.iter().filter(|source| words(&source.code).any(|word| word == "SimulatedOrigin"));
+    let (inside, outside): (Vec<_>, Vec<_>) = users.partition(|source| source.module == "demo");
+    assert!(!inside.is_empty(), "the demo has no SimulatedOrigin; has it another name?");
+    report(outside.into_iter().map(|source| source.name.clone()), "build it in src/demo only");
+}
+
 #[test]
 fn unsafe_lives_in_one_module() {
     let stray = sources()

@@ -78,6 +78,7 @@ mod tests {
 
     use super::*;
     use crate::identity::Hazard;
+    use crate::identity::examples::member;
     use crate::model::NetworkId;
 
     const NETWORK: &str = "5e02d9cb41c0ffee";
@@ -93,21 +94,6 @@ mod tests {
 
     fn id(text: &str) -> MemberId {
         text.parse().unwrap()
-    }
-
-    fn member(member: &str, address: &str) -> Member {
-        Member {
-            id: id(member),
-            state: MemberState::Active,
-            proof: IdentityProof::Proven,
-            device: None,
-            owner: None,
-            groups: vec![],
-            label: None,
-            assigned: vec![address.parse().unwrap()],
-            active_bridge: false,
-            version: None,
-        }
     }
 
     fn a() -> Member {

@@ -6,6 +6,9 @@ pub mod proof;
 mod roster;
 mod saved_syn;
 
+#[cfg(test)]
+pub(crate) mod examples;
+
 pub use identify::{IdentityRefusal, identify};
 pub use origin::{NoProof, Origin};
 pub use roster::{Hazard, IdentityProof, Member, Pins, Roster};

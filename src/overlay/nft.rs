@@ -148,21 +148,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::identity::{IdentityProof, Member};
+    use crate::identity::Member;
+    use crate::identity::examples::member;
 
     fn roster(state: MemberState) -> Roster {
-        let member = |id: &str, state, address: &str| Member {
-            id: id.parse().unwrap(),
-            state,
-            proof: IdentityProof::Proven,
-            device: None,
-            owner: None,
-            groups: vec![],
-            label: None,
-            assigned: vec![address.parse().unwrap()],
-            active_bridge: false,
-            version: None,
-        };
+        let member = |id, state, address| Member { state, ..member(id, address) };
         let members = [
             member("5e02d9cb41", MemberState::Active, "10.147.20.1"),
             member("c4c8812898", state, "10.147.20.2"),

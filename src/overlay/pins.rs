@@ -202,7 +202,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::identity::{IdentityProof, Member};
+    use crate::identity::{Member, examples};
     use crate::overlay::OverlayState;
 
     const GATEWAY: &str = "5e02d9cb41";
@@ -214,18 +214,7 @@ mod tests {
     const B_MAC: &str = "ee:43:7a:56:25:21";
 
     fn member(id: &str, state: MemberState, address: &str) -> Member {
-        Member {
-            id: id.parse().unwrap(),
-            state,
-            proof: IdentityProof::Proven,
-            device: None,
-            owner: None,
-            groups: vec![],
-            label: None,
-            assigned: vec![address.parse().unwrap()],
-            active_bridge: false,
-            version: None,
-        }
+        Member { state, ..examples::member(id, address) }
     }
 
     fn roster(a: MemberState, b_address: &str) -> Roster {

@@ -157,21 +157,14 @@ fn without_domain(cookie: &HeaderValue) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::IdentityProof;
-    use crate::model::MemberState;
+    use crate::identity::examples::member;
 
     fn phone() -> IdentityHeaders {
         let member = Member {
-            id: "c4c8812898".parse().unwrap(),
-            state: MemberState::Active,
-            proof: IdentityProof::Proven,
             device: Some("red-phone".parse().unwrap()),
             owner: Some("mum".parse().unwrap()),
             groups: vec!["family".parse().unwrap(), "admins".parse().unwrap()],
-            label: None,
-            assigned: vec![],
-            active_bridge: false,
-            version: None,
+            ..member("c4c8812898", "10.147.20.11")
         };
         IdentityHeaders::new(&member, &member.groups, "10.147.20.11".parse().unwrap())
     }
