@@ -22,7 +22,7 @@ pub struct Entry {
     record: Option<Record>,
     id: RequestId,
     began: Instant,
-    received: Rc<Cell<u64>>,
+    received: Option<Rc<Cell<u64>>>,
 }
 
 impl Entry {
@@ -57,7 +57,7 @@ impl Entry {
             record: Some(record),
             id,
             began: Instant::now(),
-            received: Rc::default(),
+            received: None,
         }
     }
 
@@ -76,8 +76,13 @@ impl Entry {
     }
 
     /// The meter of the request's body.
-    pub fn received(&self) -> Rc<Cell<u64>> {
-        self.received.clone()
+    pub fn meter(&mut self) -> Rc<Cell<u64>> {
+        self.received.get_or_insert_default().clone()
+    }
+
+    /// What the meter shows.
+    pub fn received(&self) -> u64 {
+        self.received.as_ref().map_or(0, |meter| meter.get())
     }
 
     pub fn by(&mut self, who: &Identified) {
@@ -139,7 +144,7 @@ impl Drop for Entry {
         self.connection.has_ended(self.id);
         if let Some(mut record) = self.record.take() {
             record.micros = self.began.elapsed().as_micros() as u64;
-            record.received += self.received.get();
+            record.received += self.received();
             if record.status.is_none() {
                 // The device left, or the connection was cut, before there was an answer.
                 record.ended = record.ended.or(Some(self.connection.ending()));

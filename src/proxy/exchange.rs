@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{self, HeaderValue};
-use http::uri::{PathAndQuery, Uri};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, request, response};
 use hyper::body::Incoming;
 
 use crate::audit::Ending;
@@ -16,12 +15,13 @@ use crate::services::Route;
 
 use super::admit::Admitted;
 use super::authority;
-use super::body::{GoOn, Payload, RequestBody, UpstreamBody};
+use super::body::{Payload, UpstreamBody};
+use super::context::Context;
 use super::entry::Entry;
-use super::headers;
+use super::headers::{self, Around};
 use super::refuse::{Client, Refusal, refuse, unanswered};
 use super::rewrite::{self, Outside};
-use super::upstream::{DialError, Lease};
+use super::upstream::{Call, CallError, DialError, Lease, Outgoing};
 
 /// Forwards an admitted request and gives its answer as it comes.
 pub async fn run(
@@ -31,75 +31,65 @@ pub async fn run(
     request: Request<Incoming>,
 ) -> Response<Payload> {
     let client = Client::of(&request);
-    let lane = entry.connection().lane;
-    let (host, mut request) = match to_upstream(&entry, &admitted, &route, request) {
-        Ok(made) => made,
+    let (mut parts, body) = request.into_parts();
+    let (host, head) = match head(&entry, &admitted, &route, &mut parts) {
+        Ok(written) => written,
         Err(why) => return refuse(entry, client, &Refusal::because(RefusalCode::BadRequest, why)),
     };
-    let upload = request.body().upload();
-    let (response, lease) = loop {
-        let (mut lease, reused) = match lease(&entry, &admitted).await {
+    let context = entry.connection().context.clone();
+    let wait = parts.headers.contains_key(header::EXPECT).then_some(context.limits.go_on);
+    let mut outgoing = Outgoing::new(&parts.method, head, body, || entry.meter(), wait);
+    drop(parts);
+    let (call, mut parts) = loop {
+        let (lease, reused) = match lease(&context, &admitted).await {
             Ok(lease) => lease,
             Err(error) => return down(entry, client, &admitted, &route, error.trouble(), &error),
         };
-        match send(&mut lease, request, &entry, &admitted).await {
-            Sent::Answer(response) => break (response, lease),
-            // An idle connection that the upstream had just closed: the request never left.
-            Sent::Unsent(unsent) if reused => request = *unsent,
-            Sent::Unsent(_) => {
-                let why = "it closed the connection at once";
-                return down(entry, client, &admitted, &route, Trouble::Broken, &why);
-            }
-            Sent::NoLonger => {
+        let mut call = Call::new(lease, outgoing);
+        match answer(&mut call, &entry, &admitted).await {
+            Answer::Began(parts) => break (call, parts),
+            Answer::NoLonger => {
                 entry.ended(Ending::Cut);
-                return refuse(
-                    entry,
-                    client,
-                    &Refusal::of(RefusalCode::NoRule).for_service(admitted.target()),
-                );
+                let refusal = Refusal::of(RefusalCode::NoRule).for_service(admitted.target());
+                return refuse(entry, client, &refusal);
             }
-            Sent::Broken(_) if upload.is_broken() => return broke_off(entry, client),
-            Sent::Broken(error) => {
-                return down(entry, client, &admitted, &route, Trouble::Broken, &error);
-            }
-            Sent::Slow => {
-                let limit = entry.connection().context.limits.answer;
+            Answer::Slow => {
+                let limit = context.limits.answer;
                 return unanswered(entry, client, &admitted, &route, Trouble::Slow { limit });
+            }
+            Answer::Failed(CallError::Upload(_)) => return broke_off(entry, client),
+            Answer::Failed(error) => {
+                outgoing = call.into_request();
+                // A connection that the service was just closing: nothing was heard, and nothing happens twice.
+                if !(reused && matches!(error, CallError::Unheard) && outgoing.again()) {
+                    return down(entry, client, &admitted, &route, Trouble::Broken, &error);
+                }
             }
         }
     };
     route.health.answered();
-    upload.answer_began();
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         let why = "it switched protocols without being asked";
         return down(entry, client, &admitted, &route, Trouble::Broken, &why);
     }
-    let (mut parts, incoming) = response.into_parts();
-    let id = request_id(&entry);
-    headers::to_device(&mut parts.headers, id);
-    if !upload.is_done() {
+    to_device(&entry, &route, &host, &mut parts);
+    if call.is_uploading() {
         client.hang_up(&mut parts.headers);
     }
-    if let Ok(authority) = host.to_str() {
-        rewrite::to_device(&mut parts.headers, &route, Outside { lane, authority });
-    }
-    // hyper writes the version that the device speaks.
-    parts.version = Version::HTTP_11;
-    parts.extensions.clear();
     entry.status(parts.status);
-    let body = UpstreamBody::new(incoming, Some(lease), upload, admitted, entry);
+    let body = UpstreamBody::new(call, admitted, entry);
     Response::from_parts(parts, Payload::Upstream(Box::new(body)))
 }
 
-/// The request as the upstream gets it: regenerated, not forwarded. Gives the authority that the device used, too.
-pub fn to_upstream(
+/// The head of the request as the upstream gets it: regenerated, not forwarded. Gives the authority that the device used,
+/// too. The line that ends it is left to what follows.
+pub fn head(
     entry: &Entry,
     admitted: &Admitted,
     route: &Route,
-    request: Request<Incoming>,
-) -> Result<(HeaderValue, Request<RequestBody>), String> {
+    parts: &mut request::Parts,
+) -> Result<(HeaderValue, Vec<u8>), String> {
     let connection = entry.connection();
-    let (mut parts, incoming) = request.into_parts();
     let host = match parts.headers.get(header::HOST) {
         Some(host) => authority::tidy(host),
         None => parts
@@ -114,38 +104,27 @@ pub fn to_upstream(
         rewrite::to_upstream(&mut parts.headers, outside, route.scheme())
             .map_err(|error| error.to_string())?;
     }
-    let who = admitted.who();
-    headers::to_upstream(&mut parts.headers, &who.headers, host.clone(), connection.lane, request_id(entry));
-    if parts.version == Version::HTTP_2 {
-        join_cookies(&mut parts.headers);
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut head = Vec::with_capacity(1 << 10);
+    for part in [parts.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        head.extend_from_slice(part.as_bytes());
     }
-    let path = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    parts.uri = Uri::from(path);
-    parts.version = Version::HTTP_11;
-    parts.extensions.clear();
-
-    let wait = parts.headers.contains_key(header::EXPECT).then(|| GoOn::new(connection.context.limits.go_on));
-    let (wait, signal) = wait.unzip();
-    let mut request = Request::from_parts(parts, RequestBody::new(incoming, entry.received(), wait));
-    if let Some(signal) = signal {
-        hyper::ext::on_informational(&mut request, move |response| {
-            if response.status() == StatusCode::CONTINUE {
-                signal.say();
-            }
-        });
-    }
-    Ok((host, request))
+    let around = Around {
+        identity: &admitted.who().headers,
+        host: &host,
+        lane: connection.lane,
+        request: entry.request_id(),
+    };
+    headers::write_to_upstream(&mut head, &parts.headers, around);
+    Ok((host, head))
 }
 
-/// HTTP/2 may split a cookie header; HTTP/1.1 has one (RFC 9113, section 8.2.3).
-fn join_cookies(headers: &mut http::HeaderMap) {
-    let mut cookies = headers.get_all(header::COOKIE).iter();
-    if cookies.next().is_none() || cookies.next().is_none() {
-        return;
-    }
-    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
-        headers.insert(header::COOKIE, joined);
+/// Makes the head of an answer the device's.
+pub fn to_device(entry: &Entry, route: &Route, host: &HeaderValue, parts: &mut response::Parts) {
+    headers::to_device(&mut parts.headers, request_id(entry));
+    if let Ok(authority) = host.to_str() {
+        let lane = entry.connection().lane;
+        rewrite::to_device(&mut parts.headers, route, Outside { lane, authority });
     }
 }
 
@@ -153,51 +132,40 @@ pub fn request_id(entry: &Entry) -> HeaderValue {
     HeaderValue::from_bytes(&entry.request_id().digits()).unwrap_or(HeaderValue::from_static("0"))
 }
 
-async fn lease(entry: &Entry, admitted: &Admitted) -> Result<(Lease, bool), DialError> {
-    let context = &entry.connection().context;
-    if let Some(lease) = context.pool.take(admitted).await {
+async fn lease(context: &Context, admitted: &Admitted) -> Result<(Lease, bool), DialError> {
+    if let Some(lease) = context.pool.take(admitted) {
         return Ok((lease, true));
     }
     // Rare beside the requests that find a connection, and its future is large.
     Ok((Box::pin(context.pool.dial(admitted, &context.limits)).await?, false))
 }
 
-enum Sent {
-    Answer(Response<Incoming>),
-    /// Nothing of it reached the wire.
-    Unsent(Box<Request<RequestBody>>),
-    Broken(hyper::Error),
+enum Answer {
+    Began(response::Parts),
+    Failed(CallError),
     Slow,
     /// The right to it went while the service thought.
     NoLonger,
 }
 
-async fn send(lease: &mut Lease, request: Request<RequestBody>, entry: &Entry, admitted: &Admitted) -> Sent {
+async fn answer(call: &mut Call, entry: &Entry, admitted: &Admitted) -> Answer {
     let connection = entry.connection();
     let context = &connection.context;
-    let received = entry.received();
     let limit = context.limits.answer;
-    let mut answer = std::pin::pin!(lease.sender.try_send_request(request));
-    let (mut seen, mut deadline) = (received.get(), context.deadline(limit));
+    let (mut seen, mut deadline) = (entry.received(), context.deadline(limit));
     poll_fn(|cx| {
         if !admitted.still_holds(connection) {
-            return Poll::Ready(Sent::NoLonger);
+            return Poll::Ready(Answer::NoLonger);
         }
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            return Poll::Ready(match answer {
-                Ok(response) => Sent::Answer(response),
-                Err(mut error) => match error.take_message() {
-                    Some(request) => Sent::Unsent(Box::new(request)),
-                    None => Sent::Broken(error.into_error()),
-                },
-            });
+        if let Poll::Ready(answer) = call.poll_answer(cx) {
+            return Poll::Ready(answer.map_or_else(Answer::Failed, Answer::Began));
         }
         if context.has_passed(deadline) {
-            if received.get() == seen {
-                return Poll::Ready(Sent::Slow);
+            if entry.received() == seen {
+                return Poll::Ready(Answer::Slow);
             }
             // A slow upload is no slow upstream.
-            (seen, deadline) = (received.get(), context.deadline(limit));
+            (seen, deadline) = (entry.received(), context.deadline(limit));
         }
         connection.falls_silent(entry.request_id(), cx.waker(), Some(deadline));
         Poll::Pending

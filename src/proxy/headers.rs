@@ -3,17 +3,10 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::identity::Member;
-use crate::model::{Label, Lane};
+use crate::model::{Label, Lane, RequestId};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const REFUSAL: HeaderName = HeaderName::from_static("ztgate-refusal");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const MEMBER: HeaderName = HeaderName::from_static("x-ztgate-member");
-const DEVICE: HeaderName = HeaderName::from_static("x-ztgate-device");
-const OWNER: HeaderName = HeaderName::from_static("x-ztgate-owner");
-const GROUPS: HeaderName = HeaderName::from_static("x-ztgate-groups");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -30,51 +23,87 @@ const HOP: [HeaderName; 8] = [
     HTTP2_SETTINGS,
 ];
 
-/// What upstreams learn of one device, made once and shared by its requests.
+/// What upstreams learn of one device, written once for all of its requests.
 #[derive(Clone, Debug)]
-pub struct IdentityHeaders {
-    address: HeaderValue,
-    member: HeaderValue,
-    device: Option<HeaderValue>,
-    owner: Option<HeaderValue>,
-    groups: Option<HeaderValue>,
-}
+pub struct IdentityHeaders(Box<[u8]>);
 
 impl IdentityHeaders {
     pub fn new(member: &Member, groups: &[Label], address: std::net::IpAddr) -> Self {
         // Addresses, IDs and labels are letters, digits and a few marks by construction.
-        let value = |text: &str| HeaderValue::from_str(text).ok();
-        let groups: Vec<_> = groups.iter().map(Label::as_str).collect();
-        Self {
-            address: value(&address.to_string()).unwrap_or(HeaderValue::from_static("unknown")),
-            member: value(&member.id.to_string()).unwrap_or(HeaderValue::from_static("unknown")),
-            device: member.device.as_ref().and_then(|name| value(name.as_str())),
-            owner: member.owner.as_ref().and_then(|name| value(name.as_str())),
-            groups: (!groups.is_empty()).then(|| value(&groups.join(","))).flatten(),
+        let mut lines = format!("x-forwarded-for: {address}\r\nx-ztgate-member: {}\r\n", member.id);
+        let groups = groups.iter().map(Label::as_str).collect::<Vec<_>>().join(",");
+        for (name, value) in [
+            ("x-ztgate-device", member.device.as_ref().map(|name| name.as_str())),
+            ("x-ztgate-owner", member.owner.as_ref().map(|name| name.as_str())),
+            ("x-ztgate-groups", Some(groups.as_str()).filter(|groups| !groups.is_empty())),
+        ] {
+            if let Some(value) = value {
+                lines.push_str(&format!("{name}: {value}\r\n"));
+            }
         }
+        Self(lines.into_bytes().into())
     }
 }
 
-/// Turns a device's header fields into the upstream's: nothing that the device said about who or where it is survives.
-pub fn to_upstream(
-    headers: &mut HeaderMap,
-    identity: &IdentityHeaders,
-    host: HeaderValue,
-    lane: Lane,
-    request_id: HeaderValue,
-) {
-    strip(headers, |name| *name == header::PROXY_AUTHORIZATION || is_reserved(name.as_str()));
-    headers.insert(FORWARDED_HOST, host.clone());
-    headers.insert(header::HOST, host);
-    headers.insert(FORWARDED_FOR, identity.address.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(lane.scheme()));
-    headers.insert(MEMBER, identity.member.clone());
-    for (name, value) in [(DEVICE, &identity.device), (OWNER, &identity.owner), (GROUPS, &identity.groups)] {
-        if let Some(value) = value {
-            headers.insert(name, value.clone());
+/// What a request's head says besides the device's own fields.
+#[derive(Clone, Copy, Debug)]
+pub struct Around<'a> {
+    pub identity: &'a IdentityHeaders,
+    /// The authority, as it was judged.
+    pub host: &'a HeaderValue,
+    pub lane: Lane,
+    pub request: RequestId,
+}
+
+/// Writes a request's header fields for an upstream: those of the device's that may cross, then ours, one value each.
+/// Nothing that the device said about who or where it is survives. The body's length is left to who sends the body.
+pub fn write_to_upstream(head: &mut Vec<u8>, headers: &HeaderMap, around: Around<'_>) {
+    let mut line = |name: &[u8], value: &[u8]| {
+        head.reserve(name.len() + value.len() + 4);
+        head.extend_from_slice(name);
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value);
+        head.extend_from_slice(b"\r\n");
+    };
+    line(b"host", around.host.as_bytes());
+    let named = named_by_connection(headers);
+    let ours = [header::HOST, header::CONTENT_LENGTH, header::PROXY_AUTHORIZATION, header::COOKIE];
+    for (name, value) in headers {
+        if !ours.contains(name) && !HOP.contains(name) && !named.contains(name) && !is_reserved(name.as_str())
+        {
+            line(name.as_str().as_bytes(), value.as_bytes());
         }
     }
-    headers.insert(REQUEST_ID, request_id);
+    write_cookies(&mut line, headers, &named);
+    line(b"x-forwarded-host", around.host.as_bytes());
+    line(b"x-forwarded-proto", around.lane.scheme().as_bytes());
+    line(b"x-request-id", &around.request.digits());
+    head.extend_from_slice(&around.identity.0);
+}
+
+/// HTTP/2 may split a cookie header; HTTP/1.1 has one (RFC 9113, section 8.2.3).
+fn write_cookies(line: &mut impl FnMut(&[u8], &[u8]), headers: &HeaderMap, named: &[HeaderName]) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    let Some(first) = cookies.next() else { return };
+    if named.contains(&header::COOKIE) {
+        return;
+    }
+    let mut all = std::borrow::Cow::from(first.as_bytes());
+    for cookie in cookies {
+        let all = all.to_mut();
+        all.extend_from_slice(b"; ");
+        all.extend_from_slice(cookie.as_bytes());
+    }
+    line(b"cookie", &all);
+}
+
+/// The fields that `Connection` makes the connection's own.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    // An option that is no field is most often the only one.
+    let names = names.map(<[u8]>::trim_ascii).filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
+    names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 /// Turns an upstream's header fields into the device's.
@@ -92,17 +121,8 @@ pub fn to_device(headers: &mut HeaderMap, request_id: HeaderValue) {
 /// Removes the fields of this connection (the well-known ones, and those that `Connection` names), and those that
 /// `also` names. One look over what is there, for most messages have nothing to remove.
 fn strip(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
-    let mut gone: Vec<HeaderName> = Vec::new();
-    for (name, value) in headers.iter() {
-        if *name == header::CONNECTION
-            && let Ok(value) = value.to_str()
-        {
-            gone.extend(value.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok()));
-        }
-        if HOP.contains(name) || also(name) {
-            gone.push(name.clone());
-        }
-    }
+    let mut gone = named_by_connection(headers);
+    gone.extend(headers.keys().filter(|name| HOP.contains(name) || also(name)).cloned());
     for name in gone {
         headers.remove(name);
     }
@@ -174,9 +194,13 @@ mod tests {
         for (name, value) in from_device {
             headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
+        let mut head = Vec::new();
         let host = HeaderValue::from_static("wiki.home.arpa");
-        to_upstream(&mut headers, &phone(), host, Lane::Https, HeaderValue::from_static("1"));
-        headers
+        let around = Around { identity: &phone(), host: &host, lane: Lane::Https, request: RequestId(0, 1) };
+        write_to_upstream(&mut head, &headers, around);
+        let lines = std::str::from_utf8(&head).unwrap().split_terminator("\r\n");
+        let fields = lines.map(|line| line.split_once(": ").unwrap());
+        fields.map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).collect()
     }
 
     #[test]
@@ -207,7 +231,7 @@ mod tests {
             ("x-ztgate-device", "red-phone"),
             ("x-ztgate-owner", "mum"),
             ("x-ztgate-groups", "family,admins"),
-            ("x-request-id", "1"),
+            ("x-request-id", "00000000000000000000000000000001"),
         ] {
             let values: Vec<_> = sent.get_all(name).iter().collect();
             assert_eq!(values, [value], "{name}");
@@ -229,6 +253,13 @@ mod tests {
             assert!(!sent.contains_key(gone), "{gone}");
         }
         assert_eq!(sent["accept"], "*/*");
+    }
+
+    #[test]
+    fn cookies_are_one_line_and_the_length_is_not_the_devices_to_say() {
+        let sent = sent_upstream(&[("cookie", "a=1"), ("content-length", "5"), ("cookie", "b=2")]);
+        assert_eq!(sent.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+        assert!(!sent.contains_key("content-length"));
     }
 
     #[test]

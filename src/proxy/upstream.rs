@@ -1,4 +1,11 @@
 //! Connections to services: dialled for an admitted request, kept per thread, reused only after a clean end.
+//!
+//! HTTP/1.1 is spoken by [`call`] itself rather than by a library's client: a request is written as one piece and its answer
+//! read on the task that asked, where a client with a task of its own would copy both and wake twice for each.
+
+mod answer;
+mod call;
+mod outgoing;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,9 +14,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::linux::socket;
@@ -17,14 +21,14 @@ use crate::portal::Trouble;
 use crate::services::Route;
 
 use super::admit::Admitted;
-use super::body::RequestBody;
 use super::context::Limits;
+
+use call::Link;
+pub use call::{Call, CallError, Io};
+pub use outgoing::Outgoing;
 
 /// At most this many idle connections are kept to one service by one thread.
 const KEPT: usize = 256;
-
-/// How long a connection may take to be done with its last answer before it is given up.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// Why a service could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +41,6 @@ pub enum DialError {
     Silent(SocketAddr, Duration),
     #[error("{0}: TLS: {1}")]
     Tls(SocketAddr, std::io::Error),
-    #[error("{0}")]
-    Http(#[from] hyper::Error),
 }
 
 impl DialError {
@@ -51,7 +53,6 @@ impl DialError {
             }
             Self::Connect(..) | Self::Silent(..) => Trouble::Unreachable,
             Self::Tls(..) => Trouble::Untrusted,
-            Self::Http(_) => Trouble::Broken,
         }
     }
 }
@@ -65,7 +66,7 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    link: Link,
     /// Keeps the route's address from being another route's while the connection lives.
     route: Arc<Route>,
     since: Instant,
@@ -77,17 +78,16 @@ impl Pool {
     }
 
     /// An idle connection to the service that a request was admitted to, the most recently used first.
-    pub async fn take(&self, admitted: &Admitted) -> Option<Lease> {
+    pub fn take(&self, admitted: &Admitted) -> Option<Lease> {
         let route = admitted.route()?;
-        loop {
-            let mut idle = self.idle.borrow_mut().get_mut(&key(route))?.pop()?;
-            // It is ready at once unless the end of its last answer is still being read.
-            let ready = idle.sender.is_ready()
-                || matches!(tokio::time::timeout(SETTLE, idle.sender.ready()).await, Ok(Ok(())));
-            if ready && !idle.sender.is_closed() {
-                return Some(self.lease(idle.sender, idle.route));
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.get_mut(&key(route))?;
+        while let Some(mut idle) = connections.pop() {
+            if idle.link.is_quiet() {
+                return Some(self.lease(idle.link, idle.route));
             }
         }
+        None
     }
 
     /// A new connection to the service that a request was admitted to. There is no other way to one.
@@ -98,21 +98,21 @@ impl Pool {
             DialError::NoAddress(found.error.clone().unwrap_or_else(|| "its name has no address".to_owned()));
         for &address in &found.addresses {
             match connect(route, address, limits).await {
-                Ok(sender) => return Ok(self.lease(sender, route.clone())),
+                Ok(link) => return Ok(self.lease(link, route.clone())),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn lease(&self, sender: SendRequest<RequestBody>, route: Arc<Route>) -> Lease {
-        Lease { sender, route, idle: self.idle.clone() }
+    fn lease(&self, link: Link, route: Arc<Route>) -> Lease {
+        Lease { link, route, idle: self.idle.clone() }
     }
 
     /// Closes what has idled too long, and what belongs to routes that are gone.
     pub fn tidy(&self) {
         self.idle.borrow_mut().retain(|_, connections| {
-            connections.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < self.keep);
+            connections.retain_mut(|idle| idle.since.elapsed() < self.keep && idle.link.is_quiet());
             !connections.is_empty()
         });
     }
@@ -126,26 +126,23 @@ fn key(route: &Arc<Route>) -> usize {
 /// One connection in use. Dropping it closes the connection; only an exchange that ended cleanly gives it back.
 #[derive(Debug)]
 pub struct Lease {
-    pub sender: SendRequest<RequestBody>,
+    link: Link,
     route: Arc<Route>,
     idle: Rc<RefCell<HashMap<usize, Vec<Idle>>>>,
 }
 
 impl Lease {
-    pub fn give_back(self) {
+    fn give_back(mut self) {
+        self.link.rest();
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(key(&self.route)).or_default();
         if connections.len() < KEPT {
-            connections.push(Idle { sender: self.sender, route: self.route, since: Instant::now() });
+            connections.push(Idle { link: self.link, route: self.route, since: Instant::now() });
         }
     }
 }
 
-async fn connect(
-    route: &Route,
-    address: SocketAddr,
-    limits: &Limits,
-) -> Result<SendRequest<RequestBody>, DialError> {
+async fn connect(route: &Route, address: SocketAddr, limits: &Limits) -> Result<Link, DialError> {
     let silent = |_| DialError::Silent(address, limits.connect);
     let stream = tokio::time::timeout(limits.connect, TcpStream::connect(address))
         .await
@@ -155,27 +152,11 @@ async fn connect(
         .set_nodelay(true)
         .and_then(|()| socket::keep_alive(&stream))
         .map_err(|error| DialError::Connect(address, error))?;
-    match &route.tls {
-        None => hand_over(stream).await,
-        Some(tls) => {
-            let connector = tokio_rustls::TlsConnector::from(tls.config.clone());
-            let stream = tokio::time::timeout(limits.handshake, connector.connect(tls.name.clone(), stream))
-                .await
-                .map_err(silent)?
-                .map_err(|error| DialError::Tls(address, error))?;
-            hand_over(stream).await
-        }
-    }
-}
-
-async fn hand_over<S>(stream: S) -> Result<SendRequest<RequestBody>, DialError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
-    tokio::task::spawn_local(async move {
-        // How it ends is the business of the exchange that runs on it.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(sender)
+    let Some(tls) = &route.tls else { return Ok(Link::new(Io::Plain(stream))) };
+    let connector = tokio_rustls::TlsConnector::from(tls.config.clone());
+    let stream = tokio::time::timeout(limits.handshake, connector.connect(tls.name.clone(), stream))
+        .await
+        .map_err(silent)?
+        .map_err(|error| DialError::Tls(address, error))?;
+    Ok(Link::new(Io::Tls(Box::new(stream))))
 }

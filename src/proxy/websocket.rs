@@ -2,6 +2,7 @@
 //!
 //! A tunnel opens only after the service's own 101 with the accept key that fits.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use super::entry::Entry;
 use super::exchange::{self, down, request_id};
 use super::headers;
 use super::refuse::{Client, Refusal, refuse, unanswered};
-use super::rewrite::{self, Outside};
+use super::upstream::{Call, Outgoing};
 
 /// Appended to the key before hashing (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -107,62 +108,48 @@ pub async fn open(
         }
     };
     let device = hyper::upgrade::on(&mut request);
-    *request.method_mut() = Method::GET;
-    let (host, request) = match exchange::to_upstream(&entry, &admitted, &route, request) {
-        Ok(made) => made,
+    let (mut asked, _) = request.into_parts();
+    asked.method = Method::GET;
+    asked.headers.remove(header::SEC_WEBSOCKET_KEY);
+    let (host, mut head) = match exchange::head(&entry, &admitted, &route, &mut asked) {
+        Ok(written) => written,
         Err(why) => return refuse(entry, client, &Refusal::because(RefusalCode::BadRequest, why)),
     };
-    // The device's stream is the tunnel, not a body.
-    let mut request = request.map(|_| super::body::RequestBody::none());
-    request.headers_mut().remove(header::CONTENT_LENGTH);
-    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    request.headers_mut().insert(header::SEC_WEBSOCKET_KEY, key.clone());
-    let upload = request.body().upload();
-
+    for part in [b"connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ", key.as_bytes(), b"\r\n"]
+    {
+        head.extend_from_slice(part);
+    }
     let context = entry.connection().context.clone();
-    let mut lease = match context.pool.dial(&admitted, &context.limits).await {
+    let lease = match context.pool.dial(&admitted, &context.limits).await {
         Ok(lease) => lease,
         Err(error) => return down(entry, client, &admitted, &route, error.trouble(), &error),
     };
-    let answer = tokio::time::timeout(context.limits.answer, lease.sender.send_request(request)).await;
-    let mut response = match answer {
-        Ok(Ok(response)) => response,
+    let mut call = Call::new(lease, Outgoing::upgrade(head));
+    let limit = context.limits.answer;
+    let mut parts = match tokio::time::timeout(limit, poll_fn(|cx| call.poll_answer(cx))).await {
+        Ok(Ok(parts)) => parts,
         Ok(Err(error)) => return down(entry, client, &admitted, &route, Trouble::Broken, &error),
-        Err(_) => {
-            let limit = context.limits.answer;
-            return unanswered(entry, client, &admitted, &route, Trouble::Slow { limit });
-        }
+        Err(_) => return unanswered(entry, client, &admitted, &route, Trouble::Slow { limit }),
     };
     route.health.answered();
-    let id = request_id(&entry);
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        if is_h2 && response.status().is_success() {
+    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+        if is_h2 && parts.status.is_success() {
             // Over HTTP/2 a success says that the tunnel is open (RFC 8441, section 4).
             let why = "it answered a WebSocket with a page";
             return down(entry, client, &admitted, &route, Trouble::Broken, &why);
         }
         // The service said no in its own words.
-        let (mut parts, incoming) = response.into_parts();
-        headers::to_device(&mut parts.headers, id);
-        if let Ok(authority) = host.to_str() {
-            let lane = entry.connection().lane;
-            rewrite::to_device(&mut parts.headers, &route, Outside { lane, authority });
-        }
-        parts.extensions.clear();
+        exchange::to_device(&entry, &route, &host, &mut parts);
         entry.status(parts.status);
-        let body = UpstreamBody::new(incoming, None, upload, admitted, entry);
+        let body = UpstreamBody::new(call, admitted, entry);
         return Response::from_parts(parts, Payload::Upstream(Box::new(body)));
     }
     let accepted = accept_key(&key);
-    if response.headers().get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|given| given != accepted.as_str()) {
+    if parts.headers.get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|given| given != accepted.as_str()) {
         let why = "it answered a WebSocket with the wrong accept key";
         return down(entry, client, &admitted, &route, Trouble::Broken, &why);
     }
-    let service = hyper::upgrade::on(&mut response);
-    let (mut parts, _) = response.into_parts();
-    headers::to_device(&mut parts.headers, id);
-    parts.extensions.clear();
+    headers::to_device(&mut parts.headers, request_id(&entry));
     if is_h2 {
         parts.status = StatusCode::OK;
         parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
@@ -170,19 +157,18 @@ pub async fn open(
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    parts.version = Version::HTTP_11;
     entry.status(parts.status);
-    tokio::task::spawn_local(tunnel(entry, admitted, device, service));
+    tokio::task::spawn_local(tunnel(entry, admitted, device, call));
     Response::from_parts(parts, Payload::empty())
 }
 
 /// Carries bytes until either side ends, the connection is cut, or the right to it goes.
-async fn tunnel(mut entry: Entry, admitted: Admitted, device: OnUpgrade, service: OnUpgrade) {
+async fn tunnel(mut entry: Entry, admitted: Admitted, device: OnUpgrade, service: Call) {
     let connection = entry.connection().clone();
-    let (Ok(device), Ok(service)) = tokio::join!(device, service) else {
+    let Ok(device) = device.await else {
         return entry.ended(connection.ending());
     };
-    let received = entry.received();
+    let received = entry.meter();
     let sent = Rc::new(std::cell::Cell::new(0));
     let ended = tokio::select! {
         ended = carry(device, service, &received, &sent) => ended,
@@ -211,12 +197,14 @@ async fn no_longer_holds(connection: &super::connection::Connection, admitted: &
 
 async fn carry(
     device: Upgraded,
-    service: Upgraded,
+    service: Call,
     received: &std::cell::Cell<u64>,
     sent: &std::cell::Cell<u64>,
 ) -> Option<Ending> {
     let (mut from_device, mut to_device) = tokio::io::split(TokioIo::new(device));
-    let (mut from_service, mut to_service) = tokio::io::split(TokioIo::new(service));
+    let (service, early) = service.into_tunnel();
+    let (from_service, mut to_service) = tokio::io::split(service);
+    let mut from_service = std::io::Cursor::new(early).chain(from_service);
     let mut up = std::pin::pin!(pump(&mut from_device, &mut to_service, received));
     let mut down = std::pin::pin!(pump(&mut from_service, &mut to_device, sent));
     // WebSockets say goodbye inside the tunnel. When one side's stream ends, the other gets a moment for its last words.
