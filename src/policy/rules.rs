@@ -121,6 +121,17 @@ impl Rules {
         groups
     }
 
+    /// The same rules with references of their own, so that a thread that hands them out shares no count with another.
+    pub fn for_thread(&self) -> Self {
+        let mut own = self.clone();
+        for rule in own.services.values_mut().flat_map(|service| &mut service.rules) {
+            rule.people.each(|word| {
+                *word = Arc::new(RuleRef { label: Arc::from(&*word.label), ..(**word).clone() });
+            });
+        }
+        own
+    }
+
     pub(super) fn place(&self, service: &Label) -> Option<&Place> {
         self.services.get(service).map(|service| &service.place)
     }
@@ -217,6 +228,11 @@ impl<T> People<T> {
             Who::Owner(name) => _ = self.owners.entry(name.clone()).or_insert(by),
             Who::Group(name) => _ = self.groups.entry(name.clone()).or_insert(by),
         }
+    }
+
+    fn each(&mut self, change: impl FnMut(&mut T)) {
+        let named = self.devices.values_mut().chain(self.owners.values_mut()).chain(self.groups.values_mut());
+        self.members.values_mut().chain(named).chain(self.anyone.as_mut()).for_each(change);
     }
 
     /// What put the subject into the set, the most particular first.

@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::audit::Ending;
 use crate::identity::{IdentityRefusal, Member, identify};
-use crate::model::{Lane, Mac, MemberId, RefusalCode, RequestId};
+use crate::model::{Label, Lane, Mac, MemberId, RefusalCode, RequestId};
 use crate::policy::Subject;
 
 use super::accept::Accepted;
@@ -36,6 +36,9 @@ use super::snapshot::Snapshot;
 #[derive(Debug)]
 pub struct Identified {
     pub member: Arc<Member>,
+    /// Its names as records share them.
+    pub device: Option<Arc<str>>,
+    pub owner: Option<Arc<str>>,
     pub headers: IdentityHeaders,
 }
 
@@ -117,7 +120,9 @@ impl Connection {
             .map(|member| {
                 let groups = snapshot.rules.groups_of(&Subject::from(&*member));
                 let headers = IdentityHeaders::new(&member, &groups, self.peer.ip());
-                Rc::new(Identified { member, headers })
+                let word = |name: &Label| self.context.word(name.as_str());
+                let (device, owner) = (member.device.as_ref().map(word), member.owner.as_ref().map(word));
+                Rc::new(Identified { member, device, owner, headers })
             })
             .map_err(Rc::new);
         match &outcome {

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::audit::{Record, Recorder, Verdict, redact};
 use crate::model::{Clock, MemberId, RefusalCode, RequestId};
+use crate::policy::Rules;
 use crate::services::{Resolver, Site};
 
 use super::connection::Connection;
@@ -99,8 +100,9 @@ pub struct Context {
 /// write to cost more than anything else that a small request does here.
 struct Held {
     snapshot: Rc<Snapshot>,
-    /// The shared site that the copy was made of.
+    /// What the copies were made of.
     site: Arc<Site>,
+    rules: Arc<Rules>,
 }
 
 impl Held {
@@ -109,13 +111,12 @@ impl Held {
             Some(held) if Arc::ptr_eq(&held.site, &shared.site) => held.snapshot.site.clone(),
             _ => Arc::new(shared.site.for_thread()),
         };
-        let snapshot = Snapshot {
-            roster: shared.roster.clone(),
-            rules: shared.rules.clone(),
-            site,
-            generation: shared.generation,
+        let rules = match before {
+            Some(held) if Arc::ptr_eq(&held.rules, &shared.rules) => held.snapshot.rules.clone(),
+            _ => Arc::new(shared.rules.for_thread()),
         };
-        Self { snapshot: Rc::new(snapshot), site: shared.site.clone() }
+        let snapshot = Snapshot { roster: shared.roster.clone(), rules, site, generation: shared.generation };
+        Self { snapshot: Rc::new(snapshot), site: shared.site.clone(), rules: shared.rules.clone() }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::Request;
+use jiff::Timestamp;
 
 use crate::audit::{Ending, Record, Verdict, redact};
 use crate::identity::Member;
@@ -15,10 +16,15 @@ use crate::services::{GATE, Target};
 
 use super::connection::{Connection, Identified};
 
-/// One request's record, still growing.
+/// One request's record, still growing. In one place from beginning to end: a request is handed on often.
 #[derive(Debug)]
-pub struct Entry {
+pub struct Entry(Box<Open>);
+
+#[derive(Debug)]
+struct Open {
     connection: Rc<Connection>,
+    at: Timestamp,
+    /// Until it is written.
     record: Option<Record>,
     id: RequestId,
     began: Instant,
@@ -30,8 +36,9 @@ impl Entry {
     pub fn begin<B>(connection: &Rc<Connection>, request: &Request<B>, id: RequestId) -> Self {
         let context = &connection.context;
         let path = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let at = context.clock.now();
         let record = Record {
-            at: context.clock.now(),
+            at,
             member: connection.member,
             claimed: None,
             device: None,
@@ -52,44 +59,51 @@ impl Entry {
             count: 1,
         };
         connection.clock.request_began();
-        Self {
-            connection: connection.clone(),
+        let connection = connection.clone();
+        Self(Box::new(Open {
+            connection,
+            at,
             record: Some(record),
             id,
             began: Instant::now(),
             received: None,
-        }
+        }))
+    }
+
+    /// When it began.
+    pub fn at(&self) -> Timestamp {
+        self.0.at
     }
 
     fn edit(&mut self, change: impl FnOnce(&mut Record)) {
-        if let Some(record) = &mut self.record {
+        if let Some(record) = &mut self.0.record {
             change(record);
         }
     }
 
     pub fn request_id(&self) -> RequestId {
-        self.id
+        self.0.id
     }
 
     pub fn connection(&self) -> &Rc<Connection> {
-        &self.connection
+        &self.0.connection
     }
 
     /// The meter of the request's body.
     pub fn meter(&mut self) -> Rc<Cell<u64>> {
-        self.received.get_or_insert_default().clone()
+        self.0.received.get_or_insert_default().clone()
     }
 
     /// What the meter shows.
     pub fn received(&self) -> u64 {
-        self.received.as_ref().map_or(0, |meter| meter.get())
+        self.0.received.as_ref().map_or(0, |meter| meter.get())
     }
 
     pub fn by(&mut self, who: &Identified) {
-        self.known(&who.member);
+        self.edit(|record| (record.device, record.owner) = (who.device.clone(), who.owner.clone()));
     }
 
-    /// Names the device, also where it is refused.
+    /// Names a device that is refused.
     pub fn known(&mut self, member: &Member) {
         self.edit(|record| {
             record.device = member.device.as_ref().map(|name| name.shared());
@@ -107,8 +121,8 @@ impl Entry {
 
     pub fn target(&mut self, target: &Target) {
         let name = match target {
-            Target::Gate => self.connection.context.word(GATE),
-            Target::Service(route) => route.name().shared(),
+            Target::Gate => self.0.connection.context.word(GATE),
+            Target::Service(route) => route.word.clone(),
         };
         self.edit(|record| {
             record.service = Some(name);
@@ -138,18 +152,18 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.connection.clock.request_ended();
+        let now = Instant::now();
+        self.connection.clock.request_ended(now);
         self.connection.has_ended(self.id);
-        if let Some(mut record) = self.record.take() {
-            record.micros = self.began.elapsed().as_micros() as u64;
-            record.received += self.received();
-            if record.status.is_none() {
-                // The device left, or the connection was cut, before there was an answer.
-                record.ended = record.ended.or(Some(self.connection.ending()));
-            }
-            self.connection.context.recorder.push(record);
+        let Some(mut record) = self.record.take() else { return };
+        record.micros = (now - self.began).as_micros() as u64;
+        record.received += self.received.as_ref().map_or(0, |meter| meter.get());
+        if record.status.is_none() {
+            // The device left, or the connection was cut, before there was an answer.
+            record.ended = record.ended.or(Some(self.connection.ending()));
         }
+        self.connection.context.recorder.push(record);
     }
 }

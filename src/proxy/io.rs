@@ -54,9 +54,9 @@ impl HeadClock {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn request_ended(&self) {
+    pub fn request_ended(&self, now: Instant) {
         if self.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.ended.store(self.elapsed(), Ordering::Relaxed);
+            self.ended.store((now - self.epoch).as_millis() as u64, Ordering::Relaxed);
         }
     }
 

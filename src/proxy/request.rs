@@ -73,8 +73,7 @@ fn judge<B>(
 
     check(request).map_err(|why| Refusal::because(RefusalCode::BadRequest, why.to_owned()))?;
 
-    let at = connection.context.clock.now();
-    admit(&snapshot, &who, target, request, at).map_err(|denied| {
+    admit(&snapshot, &who, target, request, entry.at()).map_err(|denied| {
         entry.rule(denied.rule.as_ref());
         Refusal::of(denied.code).for_service(target)
     })

@@ -24,6 +24,8 @@ pub enum Target {
 #[derive(Clone, Debug)]
 pub struct Route {
     pub service: Arc<Service>,
+    /// The service's name, for records.
+    pub word: Arc<str>,
     /// Where the upstream is right now.
     pub place: Arc<Place>,
     pub health: Arc<Health>,
@@ -83,6 +85,7 @@ impl Site {
                 own_authorities: own_authorities(service),
                 tls: ClientTls::new(&service.upstream)
                     .map_err(|source| SiteError { service: service.name.clone(), source })?,
+                word: service.name.shared(),
                 service: service.clone(),
             });
             for label in std::iter::once(&service.name).chain(&service.aliases) {
@@ -111,7 +114,9 @@ impl Site {
 
     /// The same site with routes of its own, so that a thread that hands them out shares no count with another thread.
     pub fn for_thread(&self) -> Self {
-        let own: Vec<Arc<Route>> = self.routes.iter().map(|route| Arc::new(Route::clone(route))).collect();
+        let own =
+            |route: &Arc<Route>| Arc::new(Route { word: Arc::from(&*route.word), ..Route::clone(route) });
+        let own: Vec<Arc<Route>> = self.routes.iter().map(own).collect();
         let mine = |target: &Target| match target {
             Target::Gate => Target::Gate,
             Target::Service(route) => {

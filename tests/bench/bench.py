@@ -253,8 +253,8 @@ def wrk(tls):
             "err": int(bad[1]) if bad else 0,
             "rps": float(found(r"Requests/sec:\s+([\d.]+)", text)),
             "cpu_us": cpu * 1e6 / max(1, count),
-            "p50_us": microseconds(found(r"50%\s+(\S+)", text)),
-            "p99_us": microseconds(found(r"99%\s+(\S+)", text)),
+            "p50_us": microseconds(found(r"\n\s+50%\s+(\S+)", text)),
+            "p99_us": microseconds(found(r"\n\s+99%\s+(\S+)", text)),
         }
 
     return measure
