@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use super::examples::{allowed, refused};
 use super::*;
-use crate::model::{ManualClock, RefusalCode, RequestId, SystemClock};
+use crate::linux::clock::SystemClock;
+use crate::model::{ManualClock, RefusalCode, RequestId};
 
 struct Log {
     _folder: tempfile::TempDir,

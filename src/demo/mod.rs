@@ -20,7 +20,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::{self, Config, Problems};
 use crate::gateway::{Gateway, StartError, World};
-use crate::model::{Clock, MemberId, NetworkId, SystemClock};
+use crate::linux::clock::SystemClock;
+use crate::model::{Clock, MemberId, NetworkId};
 use crate::overlay::{Overlay, OverlayState, Pinning};
 use crate::portal::PROVED_BY_DEMO;
 use crate::proxy::Limits;

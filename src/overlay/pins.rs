@@ -203,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::identity::{Member, examples};
+    use crate::model::Moment;
     use crate::overlay::OverlayState;
 
     const GATEWAY: &str = "5e02d9cb41";
@@ -224,7 +225,14 @@ mod tests {
             member(B, MemberState::Active, b_address),
         ];
         let network = "5e02d9cb41c0ffee".parse().unwrap();
-        Roster::new(network, members, vec![], Timestamp::UNIX_EPOCH, Instant::now(), Duration::from_secs(900))
+        Roster::new(
+            network,
+            members,
+            vec![],
+            Timestamp::UNIX_EPOCH,
+            Moment::since_boot(60, 0),
+            Duration::from_secs(900),
+        )
     }
 
     fn overlay() -> Overlay {

@@ -15,7 +15,8 @@ use ztgate::config;
 use ztgate::demo::origin::SimulatedOrigin;
 use ztgate::demo::standin::{NodeStandin, REAL_MEMBERS, StandinHandle, StandinMember, StandinNetwork};
 use ztgate::gateway::{Gateway, World};
-use ztgate::model::{Clock, MemberId, NetworkId, SystemClock};
+use ztgate::linux::clock::SystemClock;
+use ztgate::model::{Clock, MemberId, NetworkId};
 use ztgate::overlay::{Overlay, OverlayState, Pinning};
 use ztgate::proxy::Limits;
 

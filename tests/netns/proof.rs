@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ztgate::identity::{NoProof, Origin, SavedSyn, identify};
+use ztgate::linux::clock::SystemClock;
 use ztgate::linux::socket::listener;
-use ztgate::model::{Mac, RefusalCode};
+use ztgate::model::{Clock, Mac, RefusalCode};
 use ztgate::overlay::{Overlay, OverlayState, Pinner, Pinning};
 
 use crate::attacker::arp_says;
@@ -32,7 +33,7 @@ fn origin(accepted: &TcpStream) -> String {
 /// What the gateway makes of an accepted connection.
 fn judge(accepted: &TcpStream, peer: SocketAddr) -> Result<String, RefusalCode> {
     let mac: Mac = origin(accepted).parse().unwrap();
-    identify(&roster(), mac, peer.ip(), Instant::now()).map(|m| m.id.to_string()).map_err(|r| r.code)
+    identify(&roster(), mac, peer.ip(), SystemClock.instant()).map(|m| m.id.to_string()).map_err(|r| r.code)
 }
 
 fn overlay(gateway: &Namespace) -> Overlay {
