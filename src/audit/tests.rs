@@ -189,6 +189,35 @@ fn repeated_refusals_are_one_line_at_once_and_a_count_later() {
 }
 
 #[test]
+fn a_flood_of_requests_costs_its_share_and_counts_every_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.db");
+    let share = Share { at_once: 100_000, a_day: 100_000 };
+    let clock = Arc::new(ManualClock::at("2026-11-20T15:00:00Z".parse().unwrap()));
+    let auditor = Auditor::start_keeping(&file, clock, Retention { share, ..Retention::default() }).unwrap();
+    let recorder = auditor.recorder();
+    for i in 0..20_000 {
+        recorder.push(Record { path: Some(format!("/{i}").into()), ..allowed("flood") });
+        if i % 1000 == 0 {
+            recorder.push(Record { member: "bcba17eef8".parse().ok(), ..allowed("phone") });
+        }
+    }
+    drop(recorder);
+    assert_eq!(auditor.shutdown().lost, 0);
+    let records: Vec<_> = read(&file, &Filter::default())
+        .unwrap()
+        .map(|entry| match entry.unwrap() {
+            Entry::Record(record) => record,
+            Entry::Gap(gap) => panic!("{gap:?}"),
+        })
+        .collect();
+    let of = |device| records.iter().filter(move |record| record.device.as_deref() == Some(device));
+    assert!(of("flood").count() < 1100, "{}", of("flood").count());
+    assert_eq!(of("flood").map(|record| record.count).sum::<u32>(), 20_000);
+    assert_eq!(of("phone").map(|record| record.count).collect::<Vec<_>>(), [1; 20], "untouched beside it");
+}
+
+#[test]
 fn the_end_does_not_wait_for_a_window() {
     let log = Log::new();
     let recorder = log.auditor.recorder();
