@@ -13,7 +13,6 @@ use crate::config::Config;
 use crate::gateway::{Gateway, World};
 use crate::identity::SavedSyn;
 use crate::linux::clock::SystemClock;
-use crate::linux::limits;
 use crate::model::{Clock, NetworkId};
 use crate::overlay::{Joined, NodeAnswer, OverlayTask, Pinning, keep_pinned};
 use crate::portal::PROVED_BY_SYN;
@@ -28,9 +27,6 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let config = super::load(file)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
-    }
-    if let Err(error) = limits::raise_open_files() {
-        tracing::warn!("the limit of open files stays as it is: {error}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(file, config))

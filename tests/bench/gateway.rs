@@ -51,7 +51,6 @@ const TOKEN: &str = "bench";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    ztgate::linux::limits::raise_open_files()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(args))
 }
 
