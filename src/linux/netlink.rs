@@ -120,6 +120,12 @@ impl Rtnetlink {
         self.answers().map(|_| ())
     }
 
+    /// Asks about one thing.
+    pub fn ask(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<Message>> {
+        self.send(kind, libc::NLM_F_ACK as u16, body)?;
+        self.answers().map(|(answers, _)| answers)
+    }
+
     fn send(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
         self.sequence += 1;
         let mut message = Vec::with_capacity(HEADER + body.len());

@@ -164,6 +164,34 @@ fn the_neighbour_table_believes_an_arp_lie_and_the_saved_syn_does_not() {
 }
 
 #[test]
+fn what_a_route_leads_elsewhere_is_not_pinned() {
+    with_namespaces("proof::what_a_route_leads_elsewhere_is_not_pinned", || {
+        let segment = Segment::new();
+        let gateway = GATEWAY.machine(&segment);
+        let overlay = overlay(&gateway);
+        let mut pinner = gateway.run(Pinner::new).unwrap();
+        let mut pinned = || match gateway.run(|| pinner.settle(&roster(), &overlay)) {
+            Pinning::On { pins, .. } => pins.keys().map(ToString::to_string).collect::<Vec<_>>(),
+            off => panic!("{off:?}"),
+        };
+        let all = pinned();
+        assert_eq!(all.len(), 6);
+        // More specific than the device's own prefix, by the bridge b: as managed routes may be.
+        for (address, route) in [
+            (A.v4, format!("route add {}/32 via {} dev zt0", A.v4, B.v4)),
+            (A.rfc4193, format!("route add {}/128 via {} dev zt0", A.rfc4193, B.rfc4193)),
+            (A.six_plane, format!("route add {}/128 via {} dev zt0", A.six_plane, B.six_plane)),
+        ] {
+            gateway.ip(&route);
+            let rest: Vec<_> = all.iter().filter(|known| *known != address).cloned().collect();
+            assert_eq!(pinned(), rest, "{route}");
+            gateway.ip(&route.replace(" add ", " del "));
+            assert_eq!(pinned(), all, "{route}, and gone again");
+        }
+    });
+}
+
+#[test]
 fn a_permanent_neighbour_entry_defeats_the_lie() {
     with_namespaces("proof::a_permanent_neighbour_entry_defeats_the_lie", || {
         let segment = Segment::new();
