@@ -18,6 +18,7 @@ use super::Overlay;
 use crate::identity::{Hazard, Pins, Roster};
 use crate::linux::capabilities::Capabilities;
 use crate::linux::neighbours::{Neighbours, Permanent};
+use crate::linux::netlink::Changes;
 use crate::linux::routes::Routes;
 use crate::model::{Mac, MemberState};
 
@@ -179,11 +180,15 @@ impl Drop for Pinner {
     }
 }
 
-/// An operator, or another program, may remove entries behind our back.
+/// In case the kernel's word of a change was missed.
 const RECHECK: Duration = Duration::from_secs(30);
 
-/// Keeps the neighbour table in step with roster and overlay, and tells whether it is, until either of them ends or it is
-/// dropped; then its entries are removed.
+/// The least time between two looks at the table, for neighbours come and go as fast as somebody sends ARP.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// Keeps the neighbour table in step with roster, overlay and routes, and tells whether it is, until either of the first two
+/// ends or it is dropped; then its entries are removed. Entries that an operator or another program removed or changed are
+/// back at once.
 ///
 /// # Errors
 /// If netlink cannot be had.
@@ -193,7 +198,9 @@ pub async fn keep_pinned(
     tell: watch::Sender<Pinning>,
 ) -> io::Result<()> {
     let mut pinner = Pinner::new()?;
+    let mut table = Changes::watch_neighbours()?;
     loop {
+        let looked = tokio::time::Instant::now();
         let (roster, overlay) = (rosters.borrow_and_update().clone(), overlays.borrow_and_update().clone());
         if let Some(roster) = roster {
             let pinning = pinner.settle(&roster, &overlay);
@@ -208,6 +215,14 @@ pub async fn keep_pinned(
             () = tokio::time::sleep(next) => false,
             changed = rosters.changed() => changed.is_err(),
             changed = overlays.changed() => changed.is_err(),
+            changed = table.wait() => {
+                if let Err(error) = changed {
+                    tracing::warn!(%error, "netlink fails; changes of neighbour entries are seen late");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                tokio::time::sleep_until(looked + BREATH).await;
+                false
+            }
         };
         if ended {
             return Ok(());
