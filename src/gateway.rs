@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admin;
-use crate::audit::{AuditGauge, Auditor};
+use crate::audit::{AuditGauge, Auditor, Retention};
 use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
 use crate::config::{Config, Tls};
 use crate::identity::{IdentityProof, Origin, Roster};
@@ -44,6 +44,8 @@ pub struct World {
     pub more_http_ports: Vec<u16>,
     /// Within these, as many connections as the process may have files.
     pub limits: Limits,
+    /// How much of the past the audit log keeps, and of whom.
+    pub audit: Retention,
     /// Threads of the data path; one a core is best.
     pub threads: usize,
 }
@@ -117,7 +119,7 @@ impl Gateway {
             TryLockError::WouldBlock => StartError::Running(name()),
             TryLockError::Error(error) => StartError::Lock(name(), error),
         })?;
-        let auditor = Auditor::start(&state_dir.join("audit.db"), world.clock.clone())?;
+        let auditor = Auditor::start_keeping(&state_dir.join("audit.db"), world.clock.clone(), world.audit)?;
         let resolver = Resolver::start();
         let site = Site::new(&first_config, None)?;
         for route in site.routes() {

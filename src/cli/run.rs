@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::audit::Retention;
 use crate::config::Config;
 use crate::gateway::{Gateway, World};
 use crate::identity::SavedSyn;
@@ -56,6 +57,7 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
         pinning,
         more_http_ports: Vec::new(),
         limits: Limits::default(),
+        audit: Retention::default(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let gateway = Gateway::start(config, world)?;

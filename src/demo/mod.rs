@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::audit::Retention;
 use crate::config::{self, Config, Problems};
 use crate::gateway::{Gateway, StartError, World};
 use crate::linux::clock::SystemClock;
@@ -129,6 +130,7 @@ impl Demo {
             pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
             more_http_ports: vec![ports.tablet, ports.television],
             limits: Limits::default(),
+            audit: Retention::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(2),
         };
         let gateway = Gateway::start(config, world)?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use ztgate::audit::{Retention, Share};
 use ztgate::config;
 use ztgate::demo::origin::SimulatedOrigin;
 use ztgate::demo::standin::{NodeStandin, REAL_MEMBERS, StandinHandle, StandinMember, StandinNetwork};
@@ -95,6 +96,8 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
         more_http_ports: Vec::new(),
         limits: Limits::default(),
+        // One device sends all of the load, and each record of it is to be paid for.
+        audit: Retention { share: Share::UNLIMITED, ..Retention::default() },
         threads: args.threads,
     };
     let gateway = Gateway::start(config, world)?;

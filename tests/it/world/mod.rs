@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use ztgate::audit::Retention;
 use ztgate::config::{self, Config, Problems};
 use ztgate::demo::standin::{Fault, NodeStandin, StandinHandle};
 use ztgate::gateway::{self, Gateway};
@@ -162,6 +163,7 @@ impl Parts {
             pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
             more_http_ports: Vec::new(),
             limits: self.limits.clone(),
+            audit: Retention::default(),
             threads: 1,
         };
         let gateway = Gateway::start(config, world).unwrap();
