@@ -171,7 +171,7 @@ fn add(sum: &mut Record, record: Record) {
 }
 
 /// About what a record takes in the file, in bytes. Names are stored once and cost nothing more.
-fn price(record: &Record) -> f64 {
+pub(super) fn price(record: &Record) -> f64 {
     let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
     let method = record.method.as_ref().map_or(0, |method| method.len());
     (ROW + method + text(&record.host) + text(&record.path)) as f64
@@ -261,7 +261,6 @@ mod tests {
     #[test]
     fn no_choice_of_requests_writes_more_than_the_share() {
         let mut bench = Bench::new();
-        let mut written = 0.0;
         let mut pushed = 0;
         // Ten days of ever new services and verdicts, the most rows that sums can be.
         for minute in 0..14_400 {
@@ -273,7 +272,7 @@ mod tests {
             bench.pass(Duration::from_secs(60));
         }
         bench.quota.drain(&mut |record| bench.wrote.push(record));
-        written += bench.wrote.iter().map(price).sum::<f64>();
+        let written = bench.wrote.iter().map(price).sum::<f64>();
         // One window's sums may be owed at the end, and one is given back by `drain`.
         let (share, window) = (share(), 7.0 * RefusalCode::ALL.len() as f64 * price(&allowed("a")));
         let most = share.at_once as f64 + 10.0 * share.a_day as f64 + 2.0 * window;

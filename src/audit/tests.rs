@@ -218,6 +218,29 @@ fn a_flood_of_requests_costs_its_share_and_counts_every_one() {
 }
 
 #[test]
+fn a_record_takes_about_what_its_member_is_charged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.db");
+    let keep = Retention { share: Share::UNLIMITED, ..Retention::default() };
+    let auditor = Auditor::start_keeping(&file, Arc::new(SystemClock), keep).unwrap();
+    let recorder = auditor.recorder();
+    let (mut charged, mut at) = (0.0, allowed("phone").at);
+    for i in 0..20_000_u64 {
+        at += Duration::from_millis(7);
+        let path = format!("/{}", "x".repeat((i % 200) as usize));
+        let request = Some(RequestId(u64::MAX / 2, i));
+        let record = Record { at, path: Some(path.into()), ..allowed("phone") };
+        let record = Record { request, sent: 1 << 20, micros: 12_345, ..record };
+        charged += quota::price(&record);
+        recorder.push(record);
+    }
+    drop(recorder);
+    assert_eq!((auditor.stats().lost, auditor.shutdown().written), (0, 20_000));
+    let taken = std::fs::metadata(&file).unwrap().len() as f64;
+    assert!((0.6..=1.0).contains(&(taken / charged)), "{taken} bytes for {charged}");
+}
+
+#[test]
 fn the_end_does_not_wait_for_a_window() {
     let log = Log::new();
     let recorder = log.auditor.recorder();
