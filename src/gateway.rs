@@ -14,10 +14,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admin;
-use crate::audit::{AuditGauge, Auditor};
+use crate::audit::{AuditGauge, Auditor, Retention};
 use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
 use crate::config::{Config, Tls};
 use crate::identity::{IdentityProof, Origin, Roster};
+use crate::linux;
 use crate::model::Clock;
 use crate::overlay::{Overlay, Pinning};
 use crate::policy::Rules;
@@ -41,7 +42,10 @@ pub struct World {
     pub pinning: watch::Receiver<Pinning>,
     /// Plain HTTP ports beside the configured one.
     pub more_http_ports: Vec<u16>,
+    /// Within these, as many connections as the process may have files.
     pub limits: Limits,
+    /// How much of the past the audit log keeps, and of whom.
+    pub audit: Retention,
     /// Threads of the data path; one a core is best.
     pub threads: usize,
 }
@@ -95,6 +99,8 @@ struct Inner {
     pinning: watch::Receiver<Pinning>,
     faults: ArcSwap<Vec<BindFault>>,
     stats: Vec<Arc<ThreadStats>>,
+    /// Of all threads together.
+    most_connections: u64,
     audit: AuditGauge,
     more_http_ports: Vec<u16>,
 }
@@ -113,7 +119,7 @@ impl Gateway {
             TryLockError::WouldBlock => StartError::Running(name()),
             TryLockError::Error(error) => StartError::Lock(name(), error),
         })?;
-        let auditor = Auditor::start(&state_dir.join("audit.db"), world.clock.clone())?;
+        let auditor = Auditor::start_keeping(&state_dir.join("audit.db"), world.clock.clone(), world.audit)?;
         let resolver = Resolver::start();
         let site = Site::new(&first_config, None)?;
         for route in site.routes() {
@@ -124,6 +130,7 @@ impl Gateway {
         let http1 = ca::server_config(certificates.clone(), Alpn::Http1)?;
         let strangers = Arc::new(StrangerCertificates(certificates.clone()));
         let strangers = ca::server_config(strangers, Alpn::Http2)?;
+        let limits = world.limits.within(open_files(), world.threads);
         let stats: Vec<Arc<ThreadStats>> = (0..world.threads).map(|_| Arc::default()).collect();
         let inner = Arc::new(Inner {
             started: world.clock.now(),
@@ -141,6 +148,7 @@ impl Gateway {
             pinning: world.pinning,
             faults: ArcSwap::default(),
             stats: stats.clone(),
+            most_connections: u64::from(limits.connections_of_all) * world.threads as u64,
             audit: auditor.gauge(),
             more_http_ports: world.more_http_ports,
         });
@@ -174,7 +182,7 @@ impl Gateway {
                     strangers: strangers.clone(),
                     clock: world.clock.clone(),
                     proof: world.proof,
-                    limits: world.limits.clone(),
+                    limits: limits.clone(),
                     recorder: auditor.recorder(),
                     resolver: resolver.clone(),
                     stats,
@@ -248,6 +256,15 @@ fn lock(state_dir: &Path) -> Result<File, TryLockError> {
     let file = file.map_err(TryLockError::Error)?;
     file.try_lock()?;
     Ok(file)
+}
+
+/// How many files the process may have open: as many as the system lets it.
+fn open_files() -> u64 {
+    linux::limits::raise_open_files().unwrap_or_else(|error| {
+        tracing::warn!("the limit of open files cannot be told, let alone raised: {error}");
+        // What every system allows.
+        1024
+    })
 }
 
 fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<Certificates, CaError> {

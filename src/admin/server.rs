@@ -3,7 +3,6 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Query, State as Given};
 use axum::http::StatusCode;
@@ -13,7 +12,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use crate::identity::{IdentityProof, Member, identify};
-use crate::model::{Clock, Mac, MemberId, NetworkId, RefusalCode};
+use crate::model::{Clock, Mac, MemberId, Moment, NetworkId, RefusalCode};
 use crate::policy::Ask;
 use crate::proxy::{Shared, Snapshot};
 use crate::services::GATE;
@@ -114,7 +113,7 @@ async fn why(Given(state): Given<State>, Query(query): Query<WhyQuery>) -> Resul
 }
 
 /// What would refuse the member before any rule is asked, from an address of its own.
-fn earlier_refusal(snapshot: &Snapshot, member: &Member, now: Instant) -> Option<RefusalCode> {
+fn earlier_refusal(snapshot: &Snapshot, member: &Member, now: Moment) -> Option<RefusalCode> {
     let network = snapshot.roster.network;
     let own = member.id.rfc4193(network).into();
     identify(&snapshot.roster, Mac::of(member.id, network), own, now).err().map(|refusal| refusal.code)

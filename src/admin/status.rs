@@ -41,6 +41,12 @@ pub struct Status {
     pub costs: Vec<String>,
     pub services: Vec<ServiceStatus>,
     pub connections: i64,
+    /// The most connections at a time, by how many files the process may have open.
+    pub most_connections: u64,
+    /// Connections closed because their member had its share.
+    pub closed_over_share: u64,
+    /// Connections closed because there were as many as there can be.
+    pub closed_for_want_of_room: u64,
     pub requests: u64,
     pub closed_without_proof: u64,
     pub failed_handshakes: u64,

@@ -7,10 +7,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Record, Verdict};
-use crate::model::{MemberId, RefusalCode};
+use crate::model::{MemberId, Moment, RefusalCode};
 
 /// How long repeats of a refusal gather.
 pub const WINDOW: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ const MOST: usize = 4096;
 pub struct Fold {
     open: HashMap<Key, Repeats>,
     /// The same keys by the end of their window; each key stands here exactly once.
-    ends: VecDeque<(Instant, Key)>,
+    ends: VecDeque<(Moment, Key)>,
     most: usize,
 }
 
@@ -60,7 +60,7 @@ impl Fold {
     /// Takes a record and gives back what is to be written now. Whatever was let in passes untouched.
     ///
     /// Call [`Fold::due`] first: a window ends only there.
-    pub fn push(&mut self, record: Record, now: Instant, write: &mut impl FnMut(Record)) {
+    pub fn push(&mut self, record: Record, now: Moment, write: &mut impl FnMut(Record)) {
         let Verdict::Refuse(code) = record.verdict else { return write(record) };
         let who = record.member.map_or(Who::Address(record.address), Who::Member);
         let key = Key { who, claimed: record.claimed, code, service: record.service.clone() };
@@ -86,7 +86,7 @@ impl Fold {
     }
 
     /// Gives back the repeats whose window has ended. What still repeats gathers on for another window.
-    pub fn due(&mut self, now: Instant, write: &mut impl FnMut(Record)) {
+    pub fn due(&mut self, now: Moment, write: &mut impl FnMut(Record)) {
         while self.ends.front().is_some_and(|(end, _)| *end <= now)
             && let Some((_, key)) = self.ends.pop_front()
         {
@@ -100,7 +100,7 @@ impl Fold {
     }
 
     /// When [`Fold::due`] next has something to do.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub fn next_due(&self) -> Option<Moment> {
         self.ends.front().map(|(end, _)| *end)
     }
 
@@ -122,13 +122,13 @@ mod tests {
     /// A fold with a stopped clock, and what it wrote as `service code ×count`.
     struct Bench {
         fold: Fold,
-        now: Instant,
+        now: Moment,
         wrote: Vec<Record>,
     }
 
     impl Bench {
         fn new(most: usize) -> Self {
-            Self { fold: Fold::holding(most), now: Instant::now(), wrote: Vec::new() }
+            Self { fold: Fold::holding(most), now: Moment::since_boot(60, 0), wrote: Vec::new() }
         }
 
         fn push(&mut self, record: Record) {
@@ -136,7 +136,7 @@ mod tests {
         }
 
         fn pass(&mut self, seconds: u64) {
-            self.now += Duration::from_secs(seconds);
+            self.now = self.now + Duration::from_secs(seconds);
             self.fold.due(self.now, &mut |r| self.wrote.push(r));
         }
 

@@ -1,11 +1,12 @@
 //! What happened: one record per request, stream and refusal, kept so that it can be asked.
 //!
-//! A record is made and redacted on its request's thread ([`redact`], [`Recorder`]), folded and committed by one writer
-//! thread ([`Auditor`]), and read back from the file by anybody who may read it ([`read`]).
+//! A record is made and redacted on its request's thread ([`redact`], [`Recorder`]), folded, kept to its member's
+//! [`Share`] and committed by one writer thread ([`Auditor`]), and read back from the file by anybody who may read it ([`read`]).
 
 mod entry;
 mod fold;
 mod query;
+mod quota;
 mod record;
 mod recorder;
 pub mod redact;
@@ -16,6 +17,7 @@ mod writer;
 
 pub use entry::{Entry, Gap, StrangeRow};
 pub use query::{Entries, Filter, Follow, QueryError, UnknownVerdict, VerdictFilter, read};
+pub use quota::Share;
 pub use record::{Ending, Record, Verdict};
 pub use recorder::Recorder;
 pub use writer::{AuditGauge, AuditStats, Auditor, Retention};

@@ -47,7 +47,9 @@ pub struct Record {
     /// How it ended, where that was not in good order: the device went away, the upstream broke off, a cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ending>,
-    /// How often it happened: refusals that repeat within 10 s are one record.
+    /// How often it happened: refusals that repeat within 10 s are one record, and so are all of a minute by one verdict of
+    /// a member that used up its [`Share`](super::Share). Bytes and durations are then the sum, and a field in which they
+    /// differ is left out; paths that differ are `…`.
     pub count: u32,
 }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::{SendError, SyncSender, TrySendError};
 
 use super::writer::{Batch, Message, Shared};
 use super::{Gap, Record};
@@ -18,7 +18,7 @@ const MOST_HELD: usize = 8192;
 /// Takes records from one thread. Made by [`super::Auditor::recorder`], then moved into its thread.
 ///
 /// Records wait in the thread's own memory until [`Recorder::flush`], which the thread calls every 100 ms. Dropping it
-/// flushes once more.
+/// waits until the writer has room for the rest.
 #[derive(Debug)]
 pub struct Recorder {
     held: RefCell<Batch>,
@@ -61,20 +61,28 @@ impl Recorder {
         match self.to.try_send(Message::Batch(batch)) {
             Ok(()) => {}
             Err(TrySendError::Full(Message::Batch(batch))) => *held = batch,
-            // The writer has shut down: nothing can be kept any more, only counted.
-            Err(TrySendError::Disconnected(Message::Batch(batch))) => {
-                let lost = batch.records.iter().map(|record| u64::from(record.count)).sum();
-                self.shared.lost.fetch_add(lost, Ordering::Relaxed);
-            }
+            Err(TrySendError::Disconnected(Message::Batch(batch))) => self.count_as_lost(&batch),
             // Only batches are sent from here.
             Err(_) => {}
         }
+    }
+
+    /// The writer has shut down: nothing can be kept any more, only counted.
+    fn count_as_lost(&self, batch: &Batch) {
+        let lost = batch.records.iter().map(|record| u64::from(record.count)).sum();
+        self.shared.lost.fetch_add(lost, Ordering::Relaxed);
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.flush();
+        let rest = self.held.take();
+        if rest.records.is_empty() && rest.lost.is_none() {
+            return;
+        }
+        if let Err(SendError(Message::Batch(rest))) = self.to.send(Message::Batch(rest)) {
+            self.count_as_lost(&rest);
+        }
     }
 }
 
@@ -103,6 +111,22 @@ mod tests {
         assert_eq!((rest.records.len(), rest.lost.unwrap().lost), (MOST_HELD, 5));
         recorder.flush();
         assert!(from.try_recv().is_err(), "nothing is handed over twice");
+    }
+
+    #[test]
+    fn the_last_records_wait_for_room() {
+        let (to, from) = sync_channel(1);
+        let recorder = Recorder::new(to, Arc::new(Shared::default()));
+        recorder.push(allowed("first"));
+        recorder.flush();
+        recorder.push(allowed("last"));
+        std::thread::scope(|threads| {
+            threads.spawn(move || drop(recorder));
+            for device in ["first", "last"] {
+                let Message::Batch(batch) = from.recv().unwrap() else { panic!() };
+                assert_eq!(batch.records, [allowed(device)]);
+            }
+        });
     }
 
     #[test]

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use super::examples::{allowed, refused};
 use super::*;
-use crate::model::{ManualClock, RefusalCode, RequestId, SystemClock};
+use crate::linux::clock::SystemClock;
+use crate::model::{ManualClock, RefusalCode, RequestId};
 
 struct Log {
     _folder: tempfile::TempDir,
@@ -185,6 +186,58 @@ fn repeated_refusals_are_one_line_at_once_and_a_count_later() {
     log.clock.advance(fold::WINDOW);
     eventually(|| log.auditor.stats().written == 2);
     assert_eq!(log.reads(Filter::default())[1], "new-tv member-pending ×49");
+}
+
+#[test]
+fn a_flood_of_requests_costs_its_share_and_counts_every_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.db");
+    let share = Share { at_once: 100_000, a_day: 100_000 };
+    let clock = Arc::new(ManualClock::at("2026-11-20T15:00:00Z".parse().unwrap()));
+    let auditor = Auditor::start_keeping(&file, clock, Retention { share, ..Retention::default() }).unwrap();
+    let recorder = auditor.recorder();
+    for i in 0..20_000 {
+        recorder.push(Record { path: Some(format!("/{i}").into()), ..allowed("flood") });
+        if i % 1000 == 0 {
+            recorder.push(Record { member: "bcba17eef8".parse().ok(), ..allowed("phone") });
+        }
+    }
+    drop(recorder);
+    assert_eq!(auditor.shutdown().lost, 0);
+    let records: Vec<_> = read(&file, &Filter::default())
+        .unwrap()
+        .map(|entry| match entry.unwrap() {
+            Entry::Record(record) => record,
+            Entry::Gap(gap) => panic!("{gap:?}"),
+        })
+        .collect();
+    let of = |device| records.iter().filter(move |record| record.device.as_deref() == Some(device));
+    assert!(of("flood").count() < 1100, "{}", of("flood").count());
+    assert_eq!(of("flood").map(|record| record.count).sum::<u32>(), 20_000);
+    assert_eq!(of("phone").map(|record| record.count).collect::<Vec<_>>(), [1; 20], "untouched beside it");
+}
+
+#[test]
+fn a_record_takes_about_what_its_member_is_charged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.db");
+    let keep = Retention { share: Share::UNLIMITED, ..Retention::default() };
+    let auditor = Auditor::start_keeping(&file, Arc::new(SystemClock), keep).unwrap();
+    let recorder = auditor.recorder();
+    let (mut charged, mut at) = (0.0, allowed("phone").at);
+    for i in 0..20_000_u64 {
+        at += Duration::from_millis(7);
+        let path = format!("/{}", "x".repeat((i % 200) as usize));
+        let request = Some(RequestId(u64::MAX / 2, i));
+        let record = Record { at, path: Some(path.into()), ..allowed("phone") };
+        let record = Record { request, sent: 1 << 20, micros: 12_345, ..record };
+        charged += quota::price(&record);
+        recorder.push(record);
+    }
+    drop(recorder);
+    assert_eq!((auditor.stats().lost, auditor.shutdown().written), (0, 20_000));
+    let taken = std::fs::metadata(&file).unwrap().len() as f64;
+    assert!((0.6..=1.0).contains(&(taken / charged)), "{taken} bytes for {charged}");
 }
 
 #[test]

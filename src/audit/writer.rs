@@ -12,8 +12,9 @@ use jiff::Timestamp;
 
 use super::entry::{row_of, row_of_gap};
 use super::fold::Fold;
+use super::quota::{Quota, Share};
 use super::{Gap, Record, Recorder};
-use crate::model::Clock;
+use crate::model::{Clock, Moment};
 use crate::store::{AuditKeep, AuditWriter, StoreError};
 
 /// How long a record waits at most for others to share its commit (beside the 100 ms in its own thread).
@@ -49,12 +50,15 @@ pub struct Retention {
     pub age: Duration,
     /// The most bytes that the log may take on disk, give or take some megabytes.
     pub bytes: u64,
+    /// How much of it one member may fill.
+    pub share: Share,
 }
 
 impl Default for Retention {
-    /// 400 days, so that last year's Christmas can be compared, and 2 GiB.
+    /// 400 days, so that last year's Christmas can be compared, and 2 GiB, with each member's [`Share::of`] that.
     fn default() -> Self {
-        Self { age: Duration::from_secs(400 * 24 * 3600), bytes: 2 << 30 }
+        let bytes = 2 << 30;
+        Self { age: Duration::from_secs(400 * 24 * 3600), bytes, share: Share::of(bytes) }
     }
 }
 
@@ -120,6 +124,7 @@ impl Auditor {
             keep,
             shared: shared.clone(),
             fold: Fold::default(),
+            quota: Quota::new(keep.share),
             pending: Vec::new(),
             appended: 0,
             gap: None,
@@ -200,6 +205,7 @@ struct Writer {
     keep: Retention,
     shared: Arc<Shared>,
     fold: Fold,
+    quota: Quota,
     /// What is not committed yet, so that a failed transaction can be tried again.
     pending: Vec<Record>,
     /// How many of them the open transaction holds.
@@ -235,8 +241,9 @@ impl Writer {
         // While something waits to be committed, trimming waits for that.
         let next = self.retry_at.or(self.commit_at).unwrap_or(self.trim_at);
         let pause = next.saturating_duration_since(now);
-        // The fold goes by a clock that a test may have stopped.
-        if self.fold.next_due().is_some() { pause.min(Duration::from_secs(1)) } else { pause }
+        // They go by a clock that a test may have stopped.
+        let gathers = self.fold.next_due().is_some() || self.quota.is_waiting();
+        if gathers { pause.min(Duration::from_secs(1)) } else { pause }
     }
 
     fn take(&mut self, batch: Batch) {
@@ -244,17 +251,24 @@ impl Writer {
             Gap::join(&mut self.gap, lost);
         }
         let now = self.clock.instant();
-        let Self { fold, pending, gap, shared, .. } = self;
-        let mut keep = |record| keep(pending, gap, shared, record);
-        fold.due(now, &mut keep);
+        self.gathered(now);
+        let Self { fold, quota, pending, gap, shared, .. } = self;
+        let mut keep = |record| quota.push(record, now, &mut |record| keep(pending, gap, shared, record));
         for record in batch.records {
             fold.push(record, now, &mut keep);
         }
     }
 
+    /// Takes out of fold and quota what has waited there long enough.
+    fn gathered(&mut self, now: Moment) {
+        let Self { fold, quota, pending, gap, shared, .. } = self;
+        let mut keep = |record| keep(pending, gap, shared, record);
+        fold.due(now, &mut |record| quota.push(record, now, &mut keep));
+        quota.due(now, &mut keep);
+    }
+
     fn work(&mut self, now: Instant) {
-        let Self { fold, pending, gap, shared, clock, .. } = self;
-        fold.due(clock.instant(), &mut |record| keep(pending, gap, shared, record));
+        self.gathered(self.clock.instant());
         if self.retry_at.is_some_and(|at| now < at) {
             return;
         }
@@ -335,8 +349,11 @@ impl Writer {
     }
 
     fn finish(&mut self) {
-        let Self { fold, pending, gap, shared, .. } = self;
-        fold.drain(&mut |record| keep(pending, gap, shared, record));
+        let now = self.clock.instant();
+        let Self { fold, quota, pending, gap, shared, .. } = self;
+        let mut keep = |record| keep(pending, gap, shared, record);
+        fold.drain(&mut |record| quota.push(record, now, &mut keep));
+        quota.drain(&mut keep);
         if self.pending.is_empty() && self.gap.is_none() {
             return;
         }

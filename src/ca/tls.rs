@@ -51,7 +51,8 @@ mod tests {
     use std::path::PathBuf;
     use std::process::Stdio;
 
-    use crate::model::{Clock, SystemClock};
+    use crate::linux::clock::SystemClock;
+    use crate::model::Clock;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, NamedGroup, ProtocolVersion, RootCertStore};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

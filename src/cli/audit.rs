@@ -164,7 +164,8 @@ mod tests {
 
     use super::*;
     use crate::audit::{Auditor, Record};
-    use crate::model::{RefusalCode, SystemClock};
+    use crate::linux::clock::SystemClock;
+    use crate::model::RefusalCode;
 
     #[derive(Parser)]
     struct Cli {

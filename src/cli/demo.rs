@@ -25,9 +25,6 @@ pub struct DemoArgs {
 
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     super::run::log_to_stderr("ztgate=warn,ztgate::cli::reload=info");
-    if let Err(error) = limits::raise_open_files() {
-        tracing::warn!("the limit of open files stays as it is: {error}");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(args))
 }

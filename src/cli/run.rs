@@ -9,11 +9,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::audit::Retention;
 use crate::config::Config;
 use crate::gateway::{Gateway, World};
 use crate::identity::SavedSyn;
-use crate::linux::limits;
-use crate::model::{Clock, NetworkId, SystemClock};
+use crate::linux::clock::SystemClock;
+use crate::model::{Clock, NetworkId};
 use crate::overlay::{Joined, NodeAnswer, OverlayTask, Pinning, keep_pinned};
 use crate::portal::PROVED_BY_SYN;
 use crate::proxy::Limits;
@@ -27,9 +28,6 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let config = super::load(file)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
-    }
-    if let Err(error) = limits::raise_open_files() {
-        tracing::warn!("the limit of open files stays as it is: {error}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(file, config))
@@ -59,6 +57,7 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
         pinning,
         more_http_ports: Vec::new(),
         limits: Limits::default(),
+        audit: Retention::default(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let gateway = Gateway::start(config, world)?;

@@ -64,6 +64,17 @@ pub fn render(status: &Status, style: Style) -> String {
         let count = status.closed_without_proof;
         line("no proof", Tone::Odd, format!("{count} connections closed: their origin could not be told"));
     }
+    if status.closed_over_share > 0 {
+        let count = status.closed_over_share;
+        line("too many", Tone::Odd, format!("{count} connections closed: their device had its share open"));
+    }
+    if status.closed_for_want_of_room > 0 {
+        let (count, most) = (status.closed_for_want_of_room, status.most_connections);
+        let text = format!(
+            "{count} connections closed: {most} were open; raise LimitNOFILE in the unit if they are wanted"
+        );
+        line("full", Tone::Bad, text);
+    }
     if status.failed_handshakes > 0 {
         line("tls", Tone::Plain, format!("{} handshakes failed", status.failed_handshakes));
     }

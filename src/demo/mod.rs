@@ -18,9 +18,11 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::audit::Retention;
 use crate::config::{self, Config, Problems};
 use crate::gateway::{Gateway, StartError, World};
-use crate::model::{Clock, MemberId, NetworkId, SystemClock};
+use crate::linux::clock::SystemClock;
+use crate::model::{Clock, MemberId, NetworkId};
 use crate::overlay::{Overlay, OverlayState, Pinning};
 use crate::portal::PROVED_BY_DEMO;
 use crate::proxy::Limits;
@@ -128,6 +130,7 @@ impl Demo {
             pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
             more_http_ports: vec![ports.tablet, ports.television],
             limits: Limits::default(),
+            audit: Retention::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(2),
         };
         let gateway = Gateway::start(config, world)?;

@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::{IdentityProof, Member, Roster};
-use crate::model::{Mac, MemberId, MemberState, RefusalCode};
+use crate::model::{Mac, MemberId, MemberState, Moment, RefusalCode};
 
 /// Why nobody was identified, and all that a record of it can say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub fn identify(
     roster: &Roster,
     mac: Mac,
     source: IpAddr,
-    now: Instant,
+    now: Moment,
 ) -> Result<Arc<Member>, IdentityRefusal> {
     let id = mac.member(roster.network);
     let entry = id.and_then(|id| roster.get(id));
@@ -105,7 +104,7 @@ mod tests {
     }
 
     fn roster(members: [Member; 2]) -> Roster {
-        Roster::new(network(), members, vec![], Timestamp::UNIX_EPOCH, Instant::now(), LIMIT)
+        Roster::new(network(), members, vec![], Timestamp::UNIX_EPOCH, Moment::since_boot(60, 0), LIMIT)
     }
 
     /// What comes of a SYN with this member's MAC from that address: the member, or the code and whose address it was.

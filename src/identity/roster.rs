@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{Label, Mac, MemberId, MemberState, NetworkId};
+use crate::model::{Label, Mac, MemberId, MemberState, Moment, NetworkId};
 
 /// One member, as the controller and our own store know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,9 +90,9 @@ pub struct Roster {
     pub hazards: Vec<Hazard>,
     /// When the controller said so.
     pub taken: Timestamp,
-    /// The same moment on the clock that nobody can set. For a roster read back from disk it lies in the past by
+    /// The same moment on the clock that nobody can set, and that goes on while the machine sleeps. For a roster read back from disk it lies in the past by
     /// the age that the wall clock tells.
-    pub taken_at: Instant,
+    pub taken_at: Moment,
     /// The age beyond which nobody is let in on its word.
     pub limit: Duration,
     /// This machine's own member, where it is known. Its frames never cross the overlay, so whoever has its MAC lies.
@@ -111,7 +111,7 @@ impl Roster {
         members: impl IntoIterator<Item = Member>,
         hazards: Vec<Hazard>,
         taken: Timestamp,
-        taken_at: Instant,
+        taken_at: Moment,
         limit: Duration,
     ) -> Self {
         let members = members.into_iter().map(|m| (m.id, Arc::new(m))).collect();
@@ -137,11 +137,11 @@ impl Roster {
         self.members.is_empty()
     }
 
-    pub fn age(&self, now: Instant) -> Duration {
+    pub fn age(&self, now: Moment) -> Duration {
         now.saturating_duration_since(self.taken_at)
     }
 
-    pub fn is_stale(&self, now: Instant) -> bool {
+    pub fn is_stale(&self, now: Moment) -> bool {
         self.age(now) > self.limit
     }
 

@@ -10,5 +10,6 @@ pub mod interfaces;
 pub mod limits;
 pub mod neighbours;
 pub mod netlink;
+pub mod routes;
 pub mod socket;
 pub mod wsl;

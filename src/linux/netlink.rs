@@ -1,4 +1,4 @@
-//! Netlink, as far as it is needed: a signal that links or addresses changed, and requests with their answers.
+//! Netlink, as far as it is needed: a signal that something changed, and requests with their answers.
 //!
 //! The layouts are those of rtnetlink(7) and netlink(7). Numbers are in the machine's byte order; bytes are cut by
 //! length, never cast.
@@ -12,19 +12,30 @@ use libc::{c_int, sockaddr_nl, socklen_t};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
-/// Tells that some link or address changed. What changed is for the listener to look up: messages can be lost, and
+/// Tells that something of a kind changed. What changed is for the listener to look up: messages can be lost, and
 /// then only a fresh look is right.
 pub struct Changes {
     socket: AsyncFd<Socket>,
 }
 
 impl Changes {
-    /// Changes from now on, in the network namespace of the calling thread. Needs no privilege.
+    /// Changes of links and addresses from now on, in the network namespace of the calling thread. Needs no privilege.
     ///
     /// # Errors
     /// Those of the system calls; none is to be expected.
     pub fn watch() -> io::Result<Self> {
-        let groups = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+        Self::of(libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR)
+    }
+
+    /// Changes of neighbour entries and routes, likewise. Where the kernel itself learns neighbours they are frequent.
+    ///
+    /// # Errors
+    /// As [`Changes::watch`].
+    pub fn watch_neighbours() -> io::Result<Self> {
+        Self::of(libc::RTMGRP_NEIGH | libc::RTMGRP_IPV4_ROUTE | libc::RTMGRP_IPV6_ROUTE)
+    }
+
+    fn of(groups: c_int) -> io::Result<Self> {
         let socket = open(groups as u32)?;
         socket.set_nonblocking(true)?;
         // SAFETY: the socket owns its descriptor, and nothing takes it out while it is registered.
@@ -118,6 +129,12 @@ impl Rtnetlink {
     pub fn change(&mut self, kind: u16, flags: c_int, body: &[u8]) -> io::Result<()> {
         self.send(kind, (flags | libc::NLM_F_ACK) as u16, body)?;
         self.answers().map(|_| ())
+    }
+
+    /// Asks about one thing.
+    pub fn ask(&mut self, kind: u16, body: &[u8]) -> io::Result<Vec<Message>> {
+        self.send(kind, libc::NLM_F_ACK as u16, body)?;
+        self.answers().map(|(answers, _)| answers)
     }
 
     fn send(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {

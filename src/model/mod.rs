@@ -6,7 +6,7 @@ mod name;
 mod refusal;
 mod state;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, Moment};
 pub use ids::{Mac, MemberId, NetworkId, ParseIdError, RequestId};
 pub use name::{Label, NameError, Zone};
 pub use refusal::RefusalCode;

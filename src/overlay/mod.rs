@@ -6,6 +6,6 @@ mod pins;
 mod task;
 mod view;
 
-pub use pins::{PinPlan, Pinner, Pinning, keep_pinned, pin_plan};
+pub use pins::{PinPlan, Pinner, Pinning, keep_pinned, owners, pin_plan};
 pub use task::{NodeView, OverlayTask};
 pub use view::{Joined, Known, NodeAnswer, Overlay, OverlayState, next};

@@ -143,13 +143,14 @@ fn join<T: ToString>(list: &[T]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use jiff::Timestamp;
 
     use super::*;
     use crate::identity::Member;
     use crate::identity::examples::member;
+    use crate::model::Moment;
 
     fn roster(state: MemberState) -> Roster {
         let member = |id, state, address| Member { state, ..member(id, address) };
@@ -159,7 +160,14 @@ mod tests {
             member("bcba17eef8", MemberState::Pending, "10.147.20.3"),
         ];
         let network = "5e02d9cb41c0ffee".parse().unwrap();
-        Roster::new(network, members, vec![], Timestamp::UNIX_EPOCH, Instant::now(), Duration::from_secs(900))
+        Roster::new(
+            network,
+            members,
+            vec![],
+            Timestamp::UNIX_EPOCH,
+            Moment::since_boot(60, 0),
+            Duration::from_secs(900),
+        )
     }
 
     fn text(roster: &Roster, break_glass: Option<BreakGlass<'_>>) -> String {

@@ -2,6 +2,9 @@
 //!
 //! The SYN proves who opened a connection; this sees to it that nobody else can read or finish it by lying in ARP or
 //! neighbour discovery. It needs CAP_NET_ADMIN, and the gateway runs without.
+//!
+//! Only addresses to which packets go directly are pinned: a managed route leads answers to its router, whatever the entry
+//! of the address says, so what lies behind one has no pin to count on.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,6 +18,8 @@ use super::Overlay;
 use crate::identity::{Hazard, Pins, Roster};
 use crate::linux::capabilities::Capabilities;
 use crate::linux::neighbours::{Neighbours, Permanent};
+use crate::linux::netlink::Changes;
+use crate::linux::routes::Routes;
 use crate::model::{Mac, MemberState};
 
 /// Whether answers are bound to their owners.
@@ -74,12 +79,11 @@ pub struct PinPlan {
     pub all: Pins,
 }
 
-/// What leads from the permanent entries of the device to those that the roster asks for: each active member's
-/// [addresses](crate::identity::Member::addresses), but not our own. Entries that others made are left alone unless they name another
-/// MAC for such an address.
+/// Whose answers go where, by the roster: each active member's [addresses](crate::identity::Member::addresses) with its MAC, but
+/// not our own.
 ///
-/// An address that the controller gave to two members is pinned to the one with the lower ID.
-pub fn pin_plan(roster: &Roster, overlay: &Overlay, present: &[Permanent]) -> PinPlan {
+/// An address that the controller gave to two members is the one's with the lower ID.
+pub fn owners(roster: &Roster, overlay: &Overlay) -> Pins {
     let network = roster.network;
     let mut desired = Pins::new();
     let mut members = if overlay.is_up() { roster.sorted() } else { Vec::new() };
@@ -94,6 +98,12 @@ pub fn pin_plan(roster: &Roster, overlay: &Overlay, present: &[Permanent]) -> Pi
             }
         }
     }
+    desired
+}
+
+/// What leads from the permanent entries of the device to the desired ones. Entries that others made are left alone unless
+/// they name another MAC for such an address.
+pub fn pin_plan(desired: Pins, present: &[Permanent]) -> PinPlan {
     let unpin =
         present.iter().filter(|p| p.ours && !desired.contains_key(&p.address)).map(|p| p.address).collect();
     let there = |address: IpAddr, mac: Mac| present.iter().any(|p| p.address == address && p.mac == mac);
@@ -104,6 +114,7 @@ pub fn pin_plan(roster: &Roster, overlay: &Overlay, present: &[Permanent]) -> Pi
 /// Applies plans to the neighbour table, and takes back what it did when it is dropped.
 pub struct Pinner {
     neighbours: Neighbours,
+    routes: Routes,
     ifindex: u32,
     /// What is to be unpinned, and since when.
     leaving: BTreeMap<IpAddr, Instant>,
@@ -117,7 +128,8 @@ impl Pinner {
     /// # Errors
     /// If netlink cannot be had.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { neighbours: Neighbours::open()?, ifindex: 0, leaving: BTreeMap::new() })
+        let (neighbours, routes) = (Neighbours::open()?, Routes::open()?);
+        Ok(Self { neighbours, routes, ifindex: 0, leaving: BTreeMap::new() })
     }
 
     /// Brings the table of the overlay's device to what the roster asks for. What it asks for no more goes with the first
@@ -135,7 +147,14 @@ impl Pinner {
     }
 
     fn apply(&mut self, roster: &Roster, overlay: &Overlay) -> io::Result<Pinning> {
-        let plan = pin_plan(roster, overlay, &self.neighbours.permanent(self.ifindex)?);
+        let mut desired = owners(roster, overlay);
+        for address in desired.keys().copied().collect::<Vec<_>>() {
+            // Answers that go by a router reach whomever the router's entry names. A pin would promise what it cannot keep.
+            if !self.routes.is_on_link(self.ifindex, address)? {
+                desired.remove(&address);
+            }
+        }
+        let plan = pin_plan(desired, &self.neighbours.permanent(self.ifindex)?);
         let now = Instant::now();
         self.leaving.retain(|address, _| plan.unpin.contains(address));
         for address in plan.unpin {
@@ -161,11 +180,15 @@ impl Drop for Pinner {
     }
 }
 
-/// An operator, or another program, may remove entries behind our back.
+/// In case the kernel's word of a change was missed.
 const RECHECK: Duration = Duration::from_secs(30);
 
-/// Keeps the neighbour table in step with roster and overlay, and tells whether it is, until either of them ends or it is
-/// dropped; then its entries are removed.
+/// The least time between two looks at the table, for neighbours come and go as fast as somebody sends ARP.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// Keeps the neighbour table in step with roster, overlay and routes, and tells whether it is, until either of the first two
+/// ends or it is dropped; then its entries are removed. Entries that an operator or another program removed or changed are
+/// back at once.
 ///
 /// # Errors
 /// If netlink cannot be had.
@@ -175,7 +198,9 @@ pub async fn keep_pinned(
     tell: watch::Sender<Pinning>,
 ) -> io::Result<()> {
     let mut pinner = Pinner::new()?;
+    let mut table = Changes::watch_neighbours()?;
     loop {
+        let looked = tokio::time::Instant::now();
         let (roster, overlay) = (rosters.borrow_and_update().clone(), overlays.borrow_and_update().clone());
         if let Some(roster) = roster {
             let pinning = pinner.settle(&roster, &overlay);
@@ -190,6 +215,14 @@ pub async fn keep_pinned(
             () = tokio::time::sleep(next) => false,
             changed = rosters.changed() => changed.is_err(),
             changed = overlays.changed() => changed.is_err(),
+            changed = table.wait() => {
+                if let Err(error) = changed {
+                    tracing::warn!(%error, "netlink fails; changes of neighbour entries are seen late");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                tokio::time::sleep_until(looked + BREATH).await;
+                false
+            }
         };
         if ended {
             return Ok(());
@@ -203,6 +236,7 @@ mod tests {
 
     use super::*;
     use crate::identity::{Member, examples};
+    use crate::model::Moment;
     use crate::overlay::OverlayState;
 
     const GATEWAY: &str = "5e02d9cb41";
@@ -224,7 +258,14 @@ mod tests {
             member(B, MemberState::Active, b_address),
         ];
         let network = "5e02d9cb41c0ffee".parse().unwrap();
-        Roster::new(network, members, vec![], Timestamp::UNIX_EPOCH, Instant::now(), Duration::from_secs(900))
+        Roster::new(
+            network,
+            members,
+            vec![],
+            Timestamp::UNIX_EPOCH,
+            Moment::since_boot(60, 0),
+            Duration::from_secs(900),
+        )
     }
 
     fn overlay() -> Overlay {
@@ -248,7 +289,7 @@ mod tests {
 
     #[test]
     fn active_members_are_pinned_at_each_address_and_we_are_not() {
-        let plan = pin_plan(&roster(MemberState::Active, "10.147.20.3"), &overlay(), &[]);
+        let plan = pin_plan(owners(&roster(MemberState::Active, "10.147.20.3"), &overlay()), &[]);
         assert_eq!(pinned_to(&plan, A_MAC), A_ADDRESSES);
         assert_eq!(pinned_to(&plan, B_MAC)[0], "10.147.20.3");
         assert_eq!((plan.pin.len(), plan.unpin.len(), plan.all.len()), (6, 0, 6));
@@ -261,7 +302,7 @@ mod tests {
             entry("10.147.20.3", B_MAC, true),
             entry("10.147.20.77", "02:00:00:00:00:01", false),
         ];
-        let plan = pin_plan(&roster(MemberState::Revoked, "10.147.20.3"), &overlay(), &present);
+        let plan = pin_plan(owners(&roster(MemberState::Revoked, "10.147.20.3"), &overlay()), &present);
         assert_eq!(plan.unpin, ["10.147.20.2".parse::<IpAddr>().unwrap()]);
         assert_eq!(pinned_to(&plan, B_MAC).len(), 2, "its derived ones; the assigned one is there");
         assert_eq!(pinned_to(&plan, A_MAC), [""; 0]);
@@ -271,7 +312,7 @@ mod tests {
     fn a_wrong_mac_is_replaced_whoever_wrote_it() {
         for ours in [true, false] {
             let present = [entry("10.147.20.2", B_MAC, ours)];
-            let plan = pin_plan(&roster(MemberState::Active, "10.147.20.3"), &overlay(), &present);
+            let plan = pin_plan(owners(&roster(MemberState::Active, "10.147.20.3"), &overlay()), &present);
             assert!(pinned_to(&plan, A_MAC).contains(&"10.147.20.2".to_owned()));
             assert!(plan.unpin.is_empty());
         }
@@ -279,7 +320,7 @@ mod tests {
 
     #[test]
     fn an_address_given_twice_goes_to_the_lower_id() {
-        let plan = pin_plan(&roster(MemberState::Active, "10.147.20.2"), &overlay(), &[]);
+        let plan = pin_plan(owners(&roster(MemberState::Active, "10.147.20.2"), &overlay()), &[]);
         assert!(pinned_to(&plan, B_MAC).contains(&"10.147.20.2".to_owned()), "{B} < {A}");
         assert!(!pinned_to(&plan, A_MAC).contains(&"10.147.20.2".to_owned()));
     }
@@ -288,7 +329,7 @@ mod tests {
     fn a_bridge_is_no_hazard_where_the_table_of_the_overlays_device_stands_in() {
         let bridge = Hazard::ActiveBridge { member: B.parse().unwrap() };
         let mut roster = roster(MemberState::Active, "10.147.20.3");
-        let pins = Arc::new(pin_plan(&roster, &overlay(), &[]).all);
+        let pins = Arc::new(owners(&roster, &overlay()));
         let on = |ifindex| Pinning::On { ifindex, pins: pins.clone() };
         let off = Pinning::Off { why: "no CAP_NET_ADMIN".into() };
         for (pinning, hazards, left, bound) in [
@@ -308,7 +349,7 @@ mod tests {
 
     #[test]
     fn our_own_address_is_never_pinned_to_another() {
-        let plan = pin_plan(&roster(MemberState::Active, "10.147.20.1"), &overlay(), &[]);
+        let plan = pin_plan(owners(&roster(MemberState::Active, "10.147.20.1"), &overlay()), &[]);
         assert!(!pinned_to(&plan, B_MAC).contains(&"10.147.20.1".to_owned()));
     }
 }

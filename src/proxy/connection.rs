@@ -241,8 +241,8 @@ pub async fn serve(context: Rc<Context>, accepted: Accepted) {
         context.closed_unheard(connection.peer, refusal.member, refusal.claimed);
         return;
     }
-    if !context.has_room(connection.member, identified.is_ok()) {
-        context.stats.too_many();
+    if let Err(why) = context.has_room(connection.member, identified.is_ok()) {
+        context.stats.no_room(why);
         return;
     }
     connection.number.set(Some(context.enter(&connection)));

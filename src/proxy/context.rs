@@ -44,6 +44,8 @@ pub struct Limits {
     pub connections: u32,
     /// The same for a member who is not let in.
     pub connections_of_strangers: u32,
+    /// Connections of everybody at a time, for each thread; more are closed unheard.
+    pub connections_of_all: u32,
 }
 
 impl Default for Limits {
@@ -59,8 +61,35 @@ impl Default for Limits {
             drain: Duration::from_secs(5),
             connections: 4096,
             connections_of_strangers: 16,
+            connections_of_all: u32::MAX,
         }
     }
+}
+
+/// Files that are open beside connections: the database's, listeners, the admin socket's, netlink's.
+const OTHER_FILES: u64 = 256;
+
+impl Limits {
+    /// The same limits within what a process may have open: two thirds of the files are for devices' connections, the rest
+    /// for services'. A new one beyond that could not even be accepted to be closed, so it would wait, with all others
+    /// behind it. One member gets at most half of its thread's, so that no device shuts out everybody.
+    pub fn within(mut self, open_files: u64, threads: usize) -> Self {
+        let for_devices = open_files.saturating_sub(OTHER_FILES) / 3 * 2;
+        let each = for_devices / threads.max(1) as u64;
+        self.connections_of_all = u32::try_from(each).unwrap_or(u32::MAX).min(self.connections_of_all);
+        self.connections = self.connections.min(self.connections_of_all / 2);
+        self.connections_of_strangers = self.connections_of_strangers.min(self.connections);
+        self
+    }
+}
+
+/// Why a connection was closed before anything on it was heard, though it is known whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// Its member has its share.
+    OfMember,
+    /// All connections there can be are open.
+    AtAll,
 }
 
 /// One thread's means.
@@ -260,9 +289,13 @@ impl Context {
     }
 
     /// Whether one more connection of a member fits. Those who are not let in need few to read why.
-    pub fn has_room(&self, member: Option<MemberId>, let_in: bool) -> bool {
+    pub fn has_room(&self, member: Option<MemberId>, let_in: bool) -> Result<(), NoRoom> {
         let limit = if let_in { self.limits.connections } else { self.limits.connections_of_strangers };
-        self.by_member.borrow().get(&member).is_none_or(|&open| open < limit)
+        if self.by_member.borrow().get(&member).is_some_and(|&open| open >= limit) {
+            return Err(NoRoom::OfMember);
+        }
+        let all = self.connections.borrow().len() as u64;
+        if all >= u64::from(self.limits.connections_of_all) { Err(NoRoom::AtAll) } else { Ok(()) }
     }
 
     /// Enters a connection into the thread's list; the number takes it out again.
@@ -290,5 +323,29 @@ impl Context {
     /// All open connections.
     pub fn connections(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_leave_room_for_services_and_for_other_members() {
+        for (files, threads, all, member, stranger) in [
+            // The unit's, on two cores and on eight.
+            (65_536, 2, 21_760, 4096, 16),
+            (65_536, 8, 5440, 2720, 16),
+            (20_000, 2, 6581, 3290, 16),
+            (1024, 2, 256, 128, 16),
+            (300, 2, 14, 7, 7),
+            (100, 2, 0, 0, 0),
+            (u64::MAX, 2, u32::MAX, 4096, 16),
+        ] {
+            let limits = Limits::default().within(files, threads);
+            let found = (limits.connections_of_all, limits.connections, limits.connections_of_strangers);
+            assert_eq!(found, (all, member, stranger), "{files} files, {threads} threads");
+            assert!(u64::from(all) * threads as u64 <= files);
+        }
     }
 }

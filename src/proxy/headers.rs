@@ -128,27 +128,82 @@ fn strip(headers: &mut HeaderMap, also: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// Whether a field's name is one that only the gateway may set, however it is spelt: upstreams that map names to
+/// Whether a field's name is one that only a gateway may set, however it is spelt: upstreams that map names to
 /// environment variables read `X_Forwarded.For` as `X-Forwarded-For`.
+///
+/// Reserved are the names by which gateways tell who a client is, where it is, or what it asked for (nginx, Apache, IIS,
+/// Envoy, Cloudflare, Akamai, Fastly, Azure, oauth2-proxy, Authelia, Authentik, Pomerium, Vouch, Tailscale, Google's IAP and
+/// copyparty's example), and `Proxy`, which CGI turns into `HTTP_PROXY` (CVE-2016-5385). A service set up behind one of
+/// these once may still believe them. By first letter, so that most names end at their first byte or two.
 fn is_reserved(name: &str) -> bool {
-    // Most names end here.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'r')) {
-        return false;
-    }
-    let is = |pattern: &str, exact: bool| {
-        let same = name.len() >= pattern.len()
-            && name.bytes().zip(pattern.bytes()).all(|(have, want)| match want {
-                b'-' => !have.is_ascii_alphanumeric(),
-                _ => have == want,
-            });
-        same && (!exact || name.len() == pattern.len())
+    let (begins, whole): (&[&str], &[&str]) = match name.as_bytes().first() {
+        Some(b'x') => (
+            &[
+                "x-forwarded-",
+                "x-ztgate-",
+                "x-remote-",
+                "x-auth-request-",
+                "x-authenticated-",
+                "x-authentik-",
+                "x-pomerium-",
+                "x-webauth-",
+                "x-vouch-",
+                "x-idp-",
+                "x-goog-authenticated-user-",
+                "x-goog-iap-",
+                "x-ms-client-principal",
+                "x-client-cert",
+                "x-ssl-client-",
+                "x-proxy-user",
+                "x-accel-",
+            ],
+            &[
+                "x-real-ip",
+                "x-request-id",
+                "x-forwarded",
+                "x-original-url",
+                "x-original-uri",
+                "x-original-host",
+                "x-original-method",
+                "x-original-for",
+                "x-original-proto",
+                "x-original-forwarded-for",
+                "x-rewrite-url",
+                "x-host",
+                "x-scheme",
+                "x-url-scheme",
+                "x-script-name",
+                "x-client-ip",
+                "x-cluster-client-ip",
+                "x-envoy-external-address",
+                "x-envoy-original-path",
+                "x-azure-clientip",
+                "x-azure-socketip",
+                "x-proxyuser-ip",
+                "x-sendfile-type",
+            ],
+        ),
+        Some(b'c') => {
+            (&["cf-connecting-", "cf-access-authenticated-", "cf-pseudo-"], &["client-ip", "cf-visitor"])
+        }
+        Some(b'f') => (&[], &["forwarded", "forwarded-for", "fastly-client-ip", "front-end-https"]),
+        Some(b'p') => (&[], &["proxy"]),
+        Some(b'r') => (&["remote-"], &[]),
+        Some(b's') => (&["ssl-client-"], &[]),
+        Some(b't') => (&["tailscale-"], &["true-client-ip"]),
+        _ => return false,
     };
-    is("x-forwarded-", false)
-        || is("x-ztgate-", false)
-        || is("remote-", false)
-        || is("forwarded", true)
-        || is("x-real-ip", true)
-        || is("x-request-id", true)
+    begins.iter().any(|pattern| starts_with(name, pattern))
+        || whole.iter().any(|pattern| name.len() == pattern.len() && starts_with(name, pattern))
+}
+
+/// Whether a name begins with a pattern, in which `-` stands for anything that is neither letter nor digit.
+fn starts_with(name: &str, pattern: &str) -> bool {
+    name.len() >= pattern.len()
+        && name.bytes().zip(pattern.bytes()).all(|(have, want)| match want {
+            b'-' => !have.is_ascii_alphanumeric(),
+            _ => have == want,
+        })
 }
 
 /// Takes `Domain` off each cookie, so that it stays with the one name that set it.
@@ -219,6 +274,32 @@ mod tests {
             "remote-user",
             "Remote_User",
             "x-request-id",
+            "Proxy",
+            "x-original-url",
+            "X_Original_URL",
+            "x-rewrite-url",
+            "x-original-host",
+            "x-client-ip",
+            "x.client.ip",
+            "true-client-ip",
+            "True_Client_IP",
+            "x-cluster-client-ip",
+            "cf-connecting-ip",
+            "CF_Connecting_IPv6",
+            "client-ip",
+            "x-remote-user",
+            "x_remote_group",
+            "x-auth-request-email",
+            "x-authentik-username",
+            "x-webauth-user",
+            "x-idp-user",
+            "tailscale-user-login",
+            "ssl-client-s-dn",
+            "x-ssl-client-verify",
+            "front-end-https",
+            "x-script-name",
+            "x-accel-mapping",
+            "x-sendfile-type",
         ];
         let sent = sent_upstream(&forged.map(|name| (name, "forged")));
         assert!(sent.values().all(|value| value != "forged"), "{sent:?}");
@@ -264,7 +345,28 @@ mod tests {
 
     #[test]
     fn names_that_only_begin_alike_pass() {
-        for name in ["x-requested-with", "referer", "range", "from", "x-forward", "remotely", "x-real-ipv6"] {
+        for name in [
+            "x-requested-with",
+            "x-forward",
+            "x-real-ipv6",
+            "x-originals",
+            "x-emby-token",
+            "x-plex-client-identifier",
+            "x-auth-token",
+            "x-http-method-override",
+            "referer",
+            "range",
+            "remotely",
+            "from",
+            "cookie",
+            "content-type",
+            "cf-ray",
+            "pragma",
+            "priority",
+            "proxying",
+            "sec-fetch-site",
+            "timeout",
+        ] {
             assert!(!is_reserved(name), "{name}");
         }
     }

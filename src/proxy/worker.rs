@@ -18,7 +18,7 @@ use crate::model::Lane;
 
 use super::accept::accept;
 use super::connection;
-use super::context::{Context, Means};
+use super::context::{Context, Means, NoRoom};
 use super::snapshot::Shared;
 
 /// How often listeners that could not be had are tried again, limits looked at, and idle upstreams closed.
@@ -52,7 +52,8 @@ pub struct ThreadStats {
     requests: AtomicU64,
     no_proof: AtomicU64,
     failed_handshakes: AtomicU64,
-    too_many: AtomicU64,
+    over_share: AtomicU64,
+    over_all: AtomicU64,
 }
 
 impl ThreadStats {
@@ -73,12 +74,21 @@ impl ThreadStats {
     }
 
     /// Connections closed because their member had its share.
-    pub fn over_limit(&self) -> u64 {
-        self.too_many.load(Ordering::Relaxed)
+    pub fn over_share(&self) -> u64 {
+        self.over_share.load(Ordering::Relaxed)
     }
 
-    pub(super) fn too_many(&self) {
-        self.too_many.fetch_add(1, Ordering::Relaxed);
+    /// Connections closed because there were as many as there can be.
+    pub fn over_all(&self) -> u64 {
+        self.over_all.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn no_room(&self, why: NoRoom) {
+        let count = match why {
+            NoRoom::OfMember => &self.over_share,
+            NoRoom::AtAll => &self.over_all,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn opened(&self) {

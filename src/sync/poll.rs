@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use super::merge::{self, Alarm, Merged};
 use crate::config::{self, Config, Device};
 use crate::identity::Roster;
 use crate::identity::proof::{Prover, Verdict};
-use crate::model::{Clock, MemberId, NetworkId};
+use crate::model::{Clock, MemberId, Moment, NetworkId};
 use crate::store::{Change, Members, MembersError, PinProof, StoredRoster};
 use crate::zerotier::{CentralController, Controller, ControllerView, LocalController, NodeClient, UrlError};
 
@@ -97,10 +97,10 @@ pub struct RosterTask {
     known: StoredRoster,
     /// No roster was ever kept: whoever is authorised is adopted.
     first_start: bool,
-    /// When `known` was taken, on the clock that nobody can set; `None` if that is further back than the clock reaches.
-    taken_at: Option<Instant>,
+    /// When `known` was taken, on the clock that nobody can set.
+    taken_at: Moment,
     /// When the store last took anything.
-    kept_at: Instant,
+    kept_at: Moment,
     /// What the store refused to take: the log's part, and that there is anything at all.
     unkept: Option<Vec<Change>>,
     roster: watch::Sender<Option<Arc<Roster>>>,
@@ -112,7 +112,7 @@ pub struct RosterTask {
 struct Answer {
     gateway: Option<MemberId>,
     /// When it was asked for, so that the roster is never taken for younger than it is.
-    asked: (Timestamp, Instant),
+    asked: (Timestamp, Moment),
     view: Result<ControllerView, String>,
 }
 
@@ -238,7 +238,7 @@ impl RosterTask {
             redirects,
             members: Vec::new(),
         };
-        self.taken_at = Some(instant);
+        self.taken_at = instant;
         let error = self.adopt(next, merged);
         let status = SyncStatus {
             source: self.controller.name(),
@@ -352,19 +352,21 @@ impl RosterTask {
     }
 
     fn publish(&self) {
-        let Some(taken_at) = self.taken_at.filter(|_| !self.known.members.is_empty()) else { return };
+        if self.known.members.is_empty() {
+            return;
+        }
         let config = self.config.borrow().clone();
-        self.roster.send_replace(Some(Arc::new(self.snapshot(&config.devices, taken_at))));
+        self.roster.send_replace(Some(Arc::new(self.snapshot(&config.devices))));
     }
 
-    fn snapshot(&self, devices: &[Device], taken_at: Instant) -> Roster {
+    fn snapshot(&self, devices: &[Device]) -> Roster {
         let known = &self.known;
         Roster::new(
             self.network,
             merge::roster_members(&known.members, devices),
             merge::hazards(known.public, &known.redirects, &known.members),
             known.taken,
-            taken_at,
+            self.taken_at,
             self.limits.stale,
         )
     }
@@ -375,11 +377,11 @@ fn sound(alarm: &Alarm) {
 }
 
 /// When a roster read from disk was taken, on the clock that nobody can set. An age that cannot be (the wall clock was
-/// set back) counts as beyond the limit. `None` if the clock does not reach that far back.
-fn taken_at(taken: Timestamp, now: Timestamp, instant: Instant, limit: Duration) -> Option<Instant> {
+/// set back) counts as beyond the limit.
+fn taken_at(taken: Timestamp, now: Timestamp, instant: Moment, limit: Duration) -> Moment {
     let stale = limit + Duration::from_secs(1);
     let age = Duration::try_from(now.duration_since(taken)).unwrap_or(stale);
-    instant.checked_sub(age).or_else(|| instant.checked_sub(stale))
+    instant.before(age)
 }
 
 /// The answer, once there is one; never, while nothing is asked.

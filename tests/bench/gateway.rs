@@ -11,11 +11,13 @@ use std::sync::Arc;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use ztgate::audit::{Retention, Share};
 use ztgate::config;
 use ztgate::demo::origin::SimulatedOrigin;
 use ztgate::demo::standin::{NodeStandin, REAL_MEMBERS, StandinHandle, StandinMember, StandinNetwork};
 use ztgate::gateway::{Gateway, World};
-use ztgate::model::{Clock, MemberId, NetworkId, SystemClock};
+use ztgate::linux::clock::SystemClock;
+use ztgate::model::{Clock, MemberId, NetworkId};
 use ztgate::overlay::{Overlay, OverlayState, Pinning};
 use ztgate::proxy::Limits;
 
@@ -50,7 +52,6 @@ const TOKEN: &str = "bench";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    ztgate::linux::limits::raise_open_files()?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(args))
 }
 
@@ -95,6 +96,8 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
         more_http_ports: Vec::new(),
         limits: Limits::default(),
+        // One device sends all of the load, and each record of it is to be paid for.
+        audit: Retention { share: Share::UNLIMITED, ..Retention::default() },
         threads: args.threads,
     };
     let gateway = Gateway::start(config, world)?;

@@ -95,6 +95,30 @@ async fn a_connection_without_an_origin_is_closed_unheard() {
 }
 
 #[tokio::test]
+async fn one_device_cannot_take_every_connection_there_is() {
+    // Two are a device's share, half of four.
+    let world = home().allow("laptop", "wiki").limits(|limits| limits.connections_of_all = 4).start().await;
+    let get = "GET / HTTP/1.1\r\nHost: wiki.home.arpa\r\n\r\n";
+    let mut held = Vec::new();
+    for device in ["red-phone", "laptop"] {
+        for _ in 0..2 {
+            let mut wire = world.from(device).open().await;
+            wire.send(get).await;
+            world.from(device).reply(&mut wire, get).await.is(200);
+            held.push(wire);
+        }
+        let mut beyond = world.from(device).open().await;
+        assert_eq!(beyond.closed_within(SOON).await, Closed::Yes, "{device} has its share");
+    }
+    let mut late = world.from("new-tv").open().await;
+    assert_eq!(late.closed_within(SOON).await, Closed::Yes, "there is no room at all");
+    let status = world.gateway().status();
+    assert_eq!((status.connections, status.most_connections), (4, 4));
+    assert_eq!((status.closed_over_share, status.closed_for_want_of_room), (2, 1));
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_revoked_device_loses_what_it_has_open_and_others_keep_theirs() {
     let world = home().allow("laptop", "wiki").start().await;
     let request = "GET / HTTP/1.1\r\nHost: wiki.home.arpa\r\n\r\n";

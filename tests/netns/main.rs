@@ -19,10 +19,11 @@ mod running;
 /// A network, its gateway and two members, as measured on a real network: ID, MAC, IPv4, RFC 4193, 6PLANE.
 pub mod lab {
     use std::net::{IpAddr, SocketAddr};
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use ztgate::identity::{IdentityProof, Member, Roster};
-    use ztgate::model::MemberState;
+    use ztgate::linux::clock::SystemClock;
+    use ztgate::model::{Clock, MemberState};
 
     use crate::harness::{Namespace, Segment};
 
@@ -98,7 +99,7 @@ pub mod lab {
             version: None,
         };
         let members = [GATEWAY, A, B].map(member);
-        let (taken, at) = (jiff::Timestamp::UNIX_EPOCH, Instant::now());
+        let (taken, at) = (jiff::Timestamp::UNIX_EPOCH, SystemClock.instant());
         Roster::new(NETWORK.parse().unwrap(), members, vec![], taken, at, Duration::from_secs(900))
     }
 }

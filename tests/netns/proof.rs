@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ztgate::identity::{NoProof, Origin, SavedSyn, identify};
+use ztgate::linux::clock::SystemClock;
 use ztgate::linux::socket::listener;
-use ztgate::model::{Mac, RefusalCode};
+use ztgate::model::{Clock, Mac, RefusalCode};
 use ztgate::overlay::{Overlay, OverlayState, Pinner, Pinning};
 
 use crate::attacker::arp_says;
@@ -32,7 +33,7 @@ fn origin(accepted: &TcpStream) -> String {
 /// What the gateway makes of an accepted connection.
 fn judge(accepted: &TcpStream, peer: SocketAddr) -> Result<String, RefusalCode> {
     let mac: Mac = origin(accepted).parse().unwrap();
-    identify(&roster(), mac, peer.ip(), Instant::now()).map(|m| m.id.to_string()).map_err(|r| r.code)
+    identify(&roster(), mac, peer.ip(), SystemClock.instant()).map(|m| m.id.to_string()).map_err(|r| r.code)
 }
 
 fn overlay(gateway: &Namespace) -> Overlay {
@@ -159,6 +160,34 @@ fn the_neighbour_table_believes_an_arp_lie_and_the_saved_syn_does_not() {
         assert!(table.contains(A.mac), "the lie works: {table}");
         assert_eq!(origin(&accepted), B.mac);
         assert_eq!(peer.ip().to_string(), B.v4);
+    });
+}
+
+#[test]
+fn what_a_route_leads_elsewhere_is_not_pinned() {
+    with_namespaces("proof::what_a_route_leads_elsewhere_is_not_pinned", || {
+        let segment = Segment::new();
+        let gateway = GATEWAY.machine(&segment);
+        let overlay = overlay(&gateway);
+        let mut pinner = gateway.run(Pinner::new).unwrap();
+        let mut pinned = || match gateway.run(|| pinner.settle(&roster(), &overlay)) {
+            Pinning::On { pins, .. } => pins.keys().map(ToString::to_string).collect::<Vec<_>>(),
+            off => panic!("{off:?}"),
+        };
+        let all = pinned();
+        assert_eq!(all.len(), 6);
+        // More specific than the device's own prefix, by the bridge b: as managed routes may be.
+        for (address, route) in [
+            (A.v4, format!("route add {}/32 via {} dev zt0", A.v4, B.v4)),
+            (A.rfc4193, format!("route add {}/128 via {} dev zt0", A.rfc4193, B.rfc4193)),
+            (A.six_plane, format!("route add {}/128 via {} dev zt0", A.six_plane, B.six_plane)),
+        ] {
+            gateway.ip(&route);
+            let rest: Vec<_> = all.iter().filter(|known| *known != address).cloned().collect();
+            assert_eq!(pinned(), rest, "{route}");
+            gateway.ip(&route.replace(" add ", " del "));
+            assert_eq!(pinned(), all, "{route}, and gone again");
+        }
     });
 }
 

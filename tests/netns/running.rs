@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use crate::client::{Client, get, refusal};
 use crate::harness::with_namespaces;
@@ -43,6 +44,27 @@ fn neighbours_are_pinned_while_they_are_members_and_it_runs() {
         gateway.signal(libc::SIGTERM);
         assert!(gateway.ended().success(), "{}", home.log());
         assert_eq!(pinned(&home), "", "removed at the end");
+    });
+}
+
+#[test]
+fn what_others_do_to_the_tables_is_seen_at_once() {
+    with_namespaces("running::what_others_do_to_the_tables_is_seen_at_once", || {
+        let home = Home::new();
+        let _gateway = home.start();
+        let is_pinned = || pinned(&home).contains(&format!("{} lladdr {}", A.v4, A.mac));
+        assert!(until(PATIENCE, is_pinned), "{}", pinned(&home));
+        // Much sooner than it looks of its own accord, which is twice a minute.
+        let soon = Duration::from_secs(3);
+        for (what, holds) in [
+            (format!("neigh del {} dev zt0", A.v4), true),
+            (format!("neigh replace {} lladdr {} dev zt0 nud permanent", A.v4, B.mac), true),
+            (format!("route add {}/32 via {} dev zt0", A.v4, B.v4), false),
+            (format!("route del {}/32 via {} dev zt0", A.v4, B.v4), true),
+        ] {
+            home.machine.ip(&what);
+            assert!(until(soon, || is_pinned() == holds), "after {what}: {}", pinned(&home));
+        }
     });
 }
 

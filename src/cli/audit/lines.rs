@@ -61,7 +61,9 @@ impl Lines {
         let service = clean(record.service.as_deref().or(record.host.as_deref()).unwrap_or("-"));
         let target = match (&record.method, &record.path) {
             (Some(method), path) => clean(&format!("{method} {}", path.as_deref().unwrap_or(""))),
-            (None, _) => "(connection)".into(),
+            // Requests of several methods, summed up.
+            (None, Some(path)) => clean(path),
+            (None, None) => "(connection)".into(),
         };
         let bad = matches!(record.verdict, Verdict::Refuse(_));
         let name = if bad { Tone::Bad } else { Tone::Name };

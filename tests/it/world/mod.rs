@@ -18,10 +18,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use ztgate::audit::Retention;
 use ztgate::config::{self, Config, Problems};
 use ztgate::demo::standin::{Fault, NodeStandin, StandinHandle};
 use ztgate::gateway::{self, Gateway};
-use ztgate::model::{Clock, MemberId, SystemClock};
+use ztgate::linux::clock::SystemClock;
+use ztgate::model::{Clock, MemberId};
 use ztgate::overlay::{Overlay, OverlayState, Pinning};
 use ztgate::proxy::Limits;
 use ztgate::sync::{self, RosterFeed};
@@ -161,6 +163,7 @@ impl Parts {
             pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
             more_http_ports: Vec::new(),
             limits: self.limits.clone(),
+            audit: Retention::default(),
             threads: 1,
         };
         let gateway = Gateway::start(config, world).unwrap();
