@@ -48,9 +48,8 @@ pub fn reload(gateway: &Gateway, file: &Path, changes: &mut Changes) {
     match config::load(file) {
         Ok(config) => {
             changes.rearm(&config);
-            let warnings = config.warnings.clone();
             match gateway.reload(config) {
-                Ok(()) => {
+                Ok(warnings) => {
                     tracing::info!("the new configuration is in force");
                     for warning in warnings {
                         tracing::warn!("{warning}");
