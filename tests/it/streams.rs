@@ -296,3 +296,36 @@ async fn slow_heads_are_ended_and_nothing_else_is() {
     };
     tokio::join!(slow_head, idle, never_used, slow_body, paused_reader);
 }
+
+/// A ClientHello that stops halfway holds up nobody, and is given up at the limit.
+#[tokio::test]
+async fn a_stalled_handshake_is_closed_at_the_limit_and_nobody_waits_for_it() {
+    let limit = Duration::from_millis(400);
+    let world = World::new()
+        .member("red-phone")
+        .service("wiki", echo())
+        .allow("red-phone", "wiki")
+        .limits(|limits| limits.handshake = limit)
+        .start()
+        .await;
+    let phone = world.from("red-phone");
+    // A record of 500 bytes is announced (RFC 8446, section 5.1), and a few of them come.
+    let half = [&[22, 3, 1, 1, 244, 1, 0, 1, 240, 3, 3][..], &[7; 40]].concat();
+    let (mut stalled, mut silent) = (phone.open_https().await, phone.open_https().await);
+    let began = Instant::now();
+    stalled.send(&half).await;
+
+    let mut wire = phone.open_tls("wiki", &[b"http/1.1"]).await;
+    wire.send(GET).await;
+    phone.reply(&mut wire, GET).await.is(200);
+    assert!(began.elapsed() < limit, "others waited");
+
+    for wire in [&mut stalled, &mut silent] {
+        assert_eq!(wire.closed_within(SOON).await, Closed::Yes);
+    }
+    assert!(began.elapsed() >= limit, "closed too early");
+    assert_eq!(world.gateway().status().failed_handshakes, 2);
+    wire.send(GET).await;
+    phone.reply(&mut wire, GET).await.is(200);
+    world.audit().reads(&["red-phone allow wiki", "red-phone allow wiki"]).await;
+}
