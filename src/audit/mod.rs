@@ -5,6 +5,7 @@
 
 mod entry;
 mod fold;
+mod merge;
 mod query;
 mod record;
 mod recorder;

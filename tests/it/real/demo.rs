@@ -125,7 +125,8 @@ fn a_policy_folder_that_is_made_anew_takes_effect() {
     std::fs::create_dir(&policy).unwrap();
     assert!(soon(PATIENCE, || complaints() == 2), "{}", door.stderr());
     assert_eq!(status(), "403");
-    std::fs::write(policy.join("devices.toml"), devices.replace(r#"["kids"]"#, r#"["kids", "family"]"#)).unwrap();
+    std::fs::write(policy.join("devices.toml"), devices.replace(r#"["kids"]"#, r#"["kids", "family"]"#))
+        .unwrap();
     assert!(soon(PATIENCE, || status() == "200"), "{}", door.stderr());
 }
 
