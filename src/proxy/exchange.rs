@@ -76,7 +76,7 @@ pub async fn run(
     }
     let (mut parts, incoming) = response.into_parts();
     let id = request_id(&entry);
-    headers::to_device(&mut parts.headers, id);
+    headers::to_device(&mut parts.headers, id, route.service.hsts);
     if !upload.is_done() {
         client.hang_up(&mut parts.headers);
     }

@@ -144,7 +144,7 @@ pub async fn open(
         }
         // The service said no in its own words.
         let (mut parts, incoming) = response.into_parts();
-        headers::to_device(&mut parts.headers, id);
+        headers::to_device(&mut parts.headers, id, route.service.hsts);
         if let Ok(authority) = host.to_str() {
             let lane = entry.connection().lane;
             rewrite::to_device(&mut parts.headers, &route, Outside { lane, authority });
@@ -161,7 +161,7 @@ pub async fn open(
     }
     let service = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
-    headers::to_device(&mut parts.headers, id);
+    headers::to_device(&mut parts.headers, id, route.service.hsts);
     parts.extensions.clear();
     if is_h2 {
         parts.status = StatusCode::OK;
