@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::audit::{AuditGauge, Auditor, Retention};
 use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
-use crate::config::{Config, Tls};
+use crate::config::{Config, Problem, Tls};
 use crate::identity::{IdentityProof, Origin, Roster};
 use crate::linux;
 use crate::model::Clock;
@@ -199,12 +199,13 @@ impl Gateway {
         Ok(Self { inner, tasks, workers, stop, auditor, _lock: lock })
     }
 
-    /// Puts a new configuration in force without dropping a connection. What names the network or the state folder
-    /// needs a restart and says so.
+    /// Puts a new configuration in force without dropping a connection, and returns its warnings. A changed port is one of
+    /// them: it takes a restart, and the rest of the file does not wait for that.
     ///
     /// # Errors
-    /// It cannot be put in force; the old one stays.
-    pub fn reload(&self, config: Config) -> Result<(), String> {
+    /// It cannot be put in force, or is about another network, zone, state folder, controller or source of certificates,
+    /// which takes a restart; the old one stays.
+    pub fn reload(&self, config: Config) -> Result<Vec<Problem>, String> {
         let outcome = self.inner.adopt(config);
         self.inner.config_error.store(outcome.as_ref().err().map(|why| Arc::new(why.clone())));
         outcome
@@ -277,8 +278,29 @@ fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<
     }
 }
 
+/// Leaves the ports as they are: whoever is connected, and each address that the gateway has told, relies on them.
+fn keep_ports(old: &Config, new: &mut Config) {
+    let Config { http_port, https_port, warnings, file, .. } = new;
+    for (key, was, port) in
+        [("http_port", old.http_port, http_port), ("https_port", old.https_port, https_port)]
+    {
+        let wanted = std::mem::replace(port, was);
+        if wanted != was {
+            warnings.push(Problem {
+                file: file.file_name().unwrap_or_default().into(),
+                line: None,
+                key: Some(key.to_owned()),
+                message: format!(
+                    "{wanted} takes a restart, and the port stays {was} until then; the rest is in force"
+                ),
+                hint: Some("systemctl restart ztgate".to_owned()),
+            });
+        }
+    }
+}
+
 impl Inner {
-    fn adopt(&self, config: Config) -> Result<(), String> {
+    fn adopt(&self, mut config: Config) -> Result<Vec<Problem>, String> {
         let old = self.config.borrow().clone();
         for (what, differs) in [
             ("network", old.network != config.network),
@@ -286,13 +308,12 @@ impl Inner {
             ("state_dir", old.state_dir != config.state_dir),
             ("controller", old.controller != config.controller || old.node != config.node),
             ("tls", old.tls != config.tls),
-            ("http_port", old.http_port != config.http_port),
-            ("https_port", old.https_port != config.https_port),
         ] {
             if differs {
                 return Err(format!("a changed {what} takes a restart: systemctl restart ztgate"));
             }
         }
+        keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
         let renewed = match &config.tls {
             Tls::PrivateCa => self.certificates.load().renamed(site.names()),
@@ -306,8 +327,9 @@ impl Inner {
         self.certificates.replace(renewed);
         self.rules.store(Arc::new(Rules::compile(&config)));
         self.site.store(Arc::new(site));
+        let warnings = config.warnings.clone();
         self.config.send_replace(Arc::new(config));
-        Ok(())
+        Ok(warnings)
     }
 
     /// The roster as the data path takes it.

@@ -5,6 +5,7 @@
 
 mod entry;
 mod fold;
+mod merge;
 mod query;
 mod quota;
 mod record;

@@ -6,9 +6,10 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::entry::{GAP, StrangeRow, entry_of};
+use super::merge::{Asked, Merge, Numbered, begun};
 use super::{Entry, Verdict};
 use crate::model::{MemberId, RefusalCode};
-use crate::store::{AuditReader, AuditRow, AuditSelect, StoreError};
+use crate::store::{AuditChunk, AuditReader, AuditRow, AuditSelect, StoreError};
 
 /// Which records to read: those that meet every field that is set. Gaps are always told, whatever is asked: the answer
 /// may be among what is missing.
@@ -69,7 +70,7 @@ const WINDOW: usize = 16_384;
 
 /// Reads what matches at this moment, oldest first, in flat memory (with a limit: that many records and a few thousand).
 ///
-/// Ordered by the time of beginning within a chunk of the log. The newest are those that ended last.
+/// Ordered by the time of beginning. The newest, where there is a limit, are those that ended last.
 ///
 /// It works beside a running gateway, on a stopped one, and on a copied file.
 ///
@@ -79,30 +80,31 @@ pub fn read(file: &Path, filter: &Filter) -> Result<Entries, QueryError> {
     let reader = AuditReader::open(file)?;
     let select = select(filter);
     let newest = reader.newest()?;
-    let mut chunks = reader.chunks(&select)?;
-    let mut page = Vec::new();
-    if let Some(limit) = filter.limit {
-        // From the end back to where there are enough.
-        let mut pages = Vec::new();
-        let mut missing = if limit == 0 { 0 } else { limit.saturating_add(WINDOW) };
-        for chunk in chunks.drain(..).rev() {
-            if missing == 0 {
-                break;
-            }
-            let rows = reader.chunk(chunk, newest, &select, missing)?;
-            missing -= rows.len();
-            pages.push(rows);
-        }
-        page = pages.into_iter().rev().flatten().collect();
-        page.sort_by_key(|(id, row)| (ended(row), *id));
-        page.drain(..page.len().saturating_sub(limit));
-        page.sort_by_key(begun);
-    }
-    Ok(Entries { reader, select, newest, chunks: chunks.into_iter(), page: page.into_iter() })
+    let asked = Asked { reader, select, newest };
+    let chunks = asked.reader.chunks(&asked.select)?;
+    let rows = match filter.limit {
+        None => Rows::All(Merge::of(chunks)),
+        Some(limit) => Rows::Newest(newest_of(limit, &asked, chunks)?.into_iter()),
+    };
+    Ok(Entries { asked, rows })
 }
 
-fn begun((id, row): &(i64, AuditRow<'static>)) -> (i64, i64) {
-    (row.at, *id)
+/// The newest matching rows, from the end of the log back to where there are enough.
+fn newest_of(limit: usize, asked: &Asked, chunks: Vec<AuditChunk>) -> Result<Vec<Numbered>, StoreError> {
+    let mut found = Vec::new();
+    let mut missing = if limit == 0 { 0 } else { limit.saturating_add(WINDOW) };
+    for chunk in chunks.into_iter().rev() {
+        if missing == 0 {
+            break;
+        }
+        let rows = asked.reader.chunk(chunk, asked.newest, &asked.select, missing)?;
+        missing -= rows.len();
+        found.extend(rows);
+    }
+    found.sort_by_key(|(id, row)| (ended(row), *id));
+    found.drain(..found.len().saturating_sub(limit));
+    found.sort_by_key(begun);
+    Ok(found)
 }
 
 fn ended(row: &AuditRow<'_>) -> i64 {
@@ -112,17 +114,20 @@ fn ended(row: &AuditRow<'_>) -> i64 {
 /// What matched, oldest first.
 #[derive(Debug)]
 pub struct Entries {
-    reader: AuditReader,
-    select: AuditSelect,
-    newest: i64,
-    chunks: std::vec::IntoIter<i64>,
-    page: std::vec::IntoIter<(i64, AuditRow<'static>)>,
+    asked: Asked,
+    rows: Rows,
+}
+
+#[derive(Debug)]
+enum Rows {
+    All(Merge),
+    Newest(std::vec::IntoIter<Numbered>),
 }
 
 impl Entries {
     /// What comes after the moment of [`read`]: nothing twice, nothing left out.
     pub fn follow(self) -> Follow {
-        Follow { reader: self.reader, select: self.select, newest: self.newest }
+        Follow(self.asked)
     }
 }
 
@@ -130,29 +135,18 @@ impl Iterator for Entries {
     type Item = Result<Entry, QueryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some((id, row)) = self.page.next() {
-                return Some(entry_of(id, row).map_err(QueryError::Row));
-            }
-            let chunk = self.chunks.next()?;
-            match self.reader.chunk(chunk, self.newest, &self.select, usize::MAX) {
-                Ok(mut page) => {
-                    page.sort_by_key(begun);
-                    self.page = page.into_iter();
-                }
-                Err(error) => return Some(Err(error.into())),
-            }
-        }
+        let row = match &mut self.rows {
+            Rows::Newest(rows) => rows.next().map(Ok),
+            Rows::All(merge) => merge.next(&self.asked).transpose(),
+        };
+        let entry = |(id, row)| entry_of(id, row).map_err(QueryError::Row);
+        row.map(|row| row.map_err(QueryError::Store).and_then(entry))
     }
 }
 
 /// The log as it grows.
 #[derive(Debug)]
-pub struct Follow {
-    reader: AuditReader,
-    select: AuditSelect,
-    newest: i64,
-}
+pub struct Follow(Asked);
 
 impl Follow {
     /// What matches and is new since the last time, oldest first. Ask again every 250 ms or so.
@@ -161,12 +155,13 @@ impl Follow {
     /// As with [`read`].
     pub fn poll(&mut self) -> Result<Vec<Entry>, QueryError> {
         const MOST: i64 = 4096;
-        let newest = self.reader.newest()?.min(self.newest + MOST);
-        if newest <= self.newest {
+        let Asked { reader, select, newest: seen } = &mut self.0;
+        let newest = reader.newest()?.min(*seen + MOST);
+        if newest <= *seen {
             return Ok(Vec::new());
         }
-        let rows = self.reader.between(self.newest, newest, &self.select, usize::MAX)?;
-        self.newest = newest;
+        let rows = reader.between(*seen, newest, select, usize::MAX)?;
+        *seen = newest;
         rows.into_iter().map(|(id, row)| Ok(entry_of(id, row)?)).collect()
     }
 }

@@ -173,6 +173,41 @@ fn a_limit_reaches_back_over_chunks_and_keeps_the_order() {
     assert_eq!(sent(usize::MAX).len(), 9000);
 }
 
+/// Streams end long after they began, some of them in a chunk that is written hours later; and a clock may be set back.
+#[test]
+fn everything_is_told_in_the_order_in_which_it_began() {
+    let start = "2026-11-20T15:00:00Z".parse::<Timestamp>().unwrap();
+    let second = |n: i64| start + Duration::from_secs(n.unsigned_abs());
+    let log = Log::with((0..20_000_i64).map(|n| {
+        let began = match n {
+            // A film of each hour, of the last two hours, of the whole evening.
+            _ if n % 3600 == 3599 => n - 3599,
+            _ if n % 100 == 99 => (n - 7200).max(0),
+            19_998 => 0,
+            12_000..12_100 => n - 6000,
+            _ => n,
+        };
+        Record { at: second(began), sent: n.unsigned_abs(), ..allowed("phone") }
+    }));
+    let told = |filter: &Filter| -> Vec<(Timestamp, u64)> {
+        let record = |entry: Result<Entry, _>| match entry.unwrap() {
+            Entry::Record(record) => (record.at, record.sent),
+            Entry::Gap(gap) => panic!("{gap:?}"),
+        };
+        read(&log.file, filter).unwrap().map(record).collect()
+    };
+    let all = told(&Filter::default());
+    let mut sorted = all.clone();
+    sorted.sort_unstable();
+    assert_eq!(all.len(), 20_000);
+    assert!(all == sorted, "first out of order: {:?}", all.iter().zip(&sorted).find(|(a, b)| a != b));
+
+    let (since, until) = (second(6_000), second(7_000));
+    let hour = told(&Filter { since: Some(since), until: Some(until), ..Filter::default() });
+    sorted.retain(|(at, _)| (since..until).contains(at));
+    assert!(hour == sorted && hour.len() > 1000, "{} of {}", hour.len(), sorted.len());
+}
+
 #[test]
 fn repeated_refusals_are_one_line_at_once_and_a_count_later() {
     let log = Log::new();

@@ -49,7 +49,7 @@ async fn serve(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         () = ends.recv() => return end(demo).await,
         _ = hangup.recv() => return end(demo).await,
     }
-    let mut changes = Changes::watch(&demo.config_file, &super::load(&demo.config_file)?);
+    let mut changes = Changes::watch(&super::load(&demo.config_file)?);
     print!("{}", banner(&demo, ports, Style::of_stdout()));
     loop {
         tokio::select! {

@@ -4,23 +4,26 @@
 //! check judges comes as an argument, so that the judging is pure and the checks of this file are tables in its tests.
 
 mod checks;
+mod doors;
 
 pub use checks::{
-    capabilities, clock, configuration, foreign_sockets, gateway, joined, kernel_saves_syns, node_answers,
-    own_names, saved_syn_on_loopback, settings, wsl,
+    capabilities, clock, configuration, gateway, joined, kernel_saves_syns, node_answers, own_names,
+    saved_syn_on_loopback, settings, wsl,
 };
+pub use doors::{foreign_sockets, overlay_upstreams};
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::admin::Status;
-use crate::config::{self, Config, UpstreamHost};
+use crate::config::{self, Config, Upstream, UpstreamHost};
 use crate::linux::capabilities::Capabilities;
 use crate::linux::{clock as kernel_clock, holder, wsl as windows};
 use crate::zerotier::{ApiError, NodeClient, NodeNetwork, NodeStatus};
@@ -57,13 +60,14 @@ pub fn run(args: &DoctorArgs, file: &Path, out: &mut dyn Write, style: Style) ->
 /// Every check, which takes a configuration that can be read.
 fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Report> {
     let node = ask_node(config)?;
-    let addresses: Vec<IpAddr> = match &node.network {
+    let overlay: Vec<IpNet> = match &node.network {
         // Nobody else reaches the loopback of the demo.
         Ok(Some(network)) => {
-            network.addresses.iter().map(|net| net.addr()).filter(|address| !address.is_loopback()).collect()
+            network.addresses.iter().filter(|net| !net.addr().is_loopback()).copied().collect()
         }
         _ => Vec::new(),
     };
+    let addresses: Vec<IpAddr> = overlay.iter().map(IpNet::addr).collect();
     let ours = running.as_ref().ok().map(|status| status.pid).into_iter().collect::<Vec<_>>();
     Ok(Report::of([
         Check::new("config", || vec![Finding::ok("is right")]),
@@ -77,12 +81,30 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
         }),
         Check::new("clock", || clock(kernel_clock::is_synchronised(), node.clock_offset())),
         Check::new("other doors", || foreign_sockets(&holder::foreign_sockets(&addresses, &ours))),
+        Check::new("other doors", || {
+            let upstreams: Vec<_> =
+                config.services.iter().map(|s| (s.name.as_str(), addresses_of(&s.upstream))).collect();
+            overlay_upstreams(&upstreams, &overlay)
+        }),
         Check::new("wsl2", || {
             let uses = config.services.iter().any(|s| s.upstream.host == UpstreamHost::WindowsHost);
             wsl(windows::detect(), Path::new("/dev/net/tun").exists(), uses)
         }),
         Check::new("own names", || own_names(&config.zone.name("gate"))),
     ]))
+}
+
+/// Where an upstream is right now; nowhere if its name has no address, which `status` says.
+fn addresses_of(upstream: &Upstream) -> Vec<IpAddr> {
+    match &upstream.host {
+        UpstreamHost::Address(address) => vec![*address],
+        UpstreamHost::Name(name) => (name.as_str(), upstream.port)
+            .to_socket_addrs()
+            .map(|found| found.map(|at| at.ip()).collect())
+            .unwrap_or_default(),
+        // Reached through WSL2's own wiring, which is no overlay.
+        UpstreamHost::WindowsHost => Vec::new(),
+    }
 }
 
 fn kernel() -> Vec<Finding> {

@@ -15,7 +15,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 /// Tells when the configuration's files changed.
 pub struct Changes {
-    file: PathBuf,
+    /// The files and folders that the configuration is made of.
+    paths: Vec<PathBuf>,
     notes: mpsc::Receiver<()>,
     note: mpsc::Sender<()>,
     /// `None` where the system cannot watch files.
@@ -23,16 +24,26 @@ pub struct Changes {
 }
 
 impl Changes {
-    pub fn watch(file: &Path, config: &Config) -> Self {
+    pub fn watch(config: &Config) -> Self {
         let (note, notes) = mpsc::channel(1);
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        let watcher = watch_files(&file, config, note.clone());
-        Self { file, notes, note, watcher }
+        let paths = config::watch_paths(config);
+        let watcher = watch_files(&paths, note.clone());
+        Self { paths, notes, note, watcher }
     }
 
-    /// Watches what a new configuration names: other files, and folders that were made or made anew since.
-    pub fn rearm(&mut self, config: &Config) {
-        self.watcher = watch_files(&self.file, config, self.note.clone());
+    /// Watches the same paths anew, since a folder that was made anew is another one. To be done before the files are
+    /// read: what changes after that is then noticed.
+    pub fn rearm(&mut self) {
+        self.watcher = watch_files(&self.paths, self.note.clone());
+    }
+
+    /// Watches what a new configuration names.
+    pub fn follow(&mut self, config: &Config) {
+        let paths = config::watch_paths(config);
+        if paths != self.paths {
+            self.paths = paths;
+            self.rearm();
+        }
     }
 
     pub async fn next(&mut self) {
@@ -45,12 +56,12 @@ impl Changes {
 
 /// Puts a changed configuration in force; one that is not right changes nothing.
 pub fn reload(gateway: &Gateway, file: &Path, changes: &mut Changes) {
+    changes.rearm();
     match config::load(file) {
         Ok(config) => {
-            changes.rearm(&config);
-            let warnings = config.warnings.clone();
+            changes.follow(&config);
             match gateway.reload(config) {
-                Ok(()) => {
+                Ok(warnings) => {
                     tracing::info!("the new configuration is in force");
                     for warning in warnings {
                         tracing::warn!("{warning}");
@@ -68,14 +79,8 @@ pub fn reload(gateway: &Gateway, file: &Path, changes: &mut Changes) {
 }
 
 /// Without inotify, SIGHUP still works.
-fn watch_files(
-    file: &Path,
-    config: &Config,
-    changed: mpsc::Sender<()>,
-) -> Option<notify::RecommendedWatcher> {
-    let mut paths = config::watch_paths(config);
-    paths.push(file.to_owned());
-    let watched = paths.clone();
+fn watch_files(paths: &[PathBuf], changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let watched = paths.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| concerns(&event, &watched)) {
             // One note is enough.
@@ -112,6 +117,45 @@ mod tests {
     use notify::event::{AccessKind, CreateKind, EventKind, ModifyKind};
 
     use super::*;
+
+    const CONFIG: &str = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n";
+    const DEVICES: &str = "[device.laptop]\nid = \"c4c8812898\"\n";
+
+    #[tokio::test]
+    async fn every_way_to_change_a_file_is_noticed_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, policy) = (folder.path().join("ztgate.toml"), folder.path().join("policy"));
+        std::fs::create_dir(&policy).unwrap();
+        std::fs::write(&file, CONFIG).unwrap();
+        std::fs::write(policy.join("devices.toml"), DEVICES).unwrap();
+        let mut changes = Changes::watch(&config::load(&file).unwrap());
+
+        let replaced = || {
+            let draft = folder.path().join("ztgate.toml.draft");
+            std::fs::write(&draft, CONFIG).unwrap();
+            std::fs::rename(draft, &file).unwrap();
+        };
+        let device_list_written = || std::fs::write(policy.join("devices.toml"), DEVICES).unwrap();
+        let steps: [(&str, &dyn Fn()); 8] = [
+            ("replaced by an editor", &replaced),
+            ("and again", &replaced),
+            ("written in place", &|| std::fs::write(&file, CONFIG).unwrap()),
+            ("a policy file removed", &|| std::fs::remove_file(policy.join("devices.toml")).unwrap()),
+            ("and put back", &device_list_written),
+            ("the policy folder removed", &|| std::fs::remove_dir_all(&policy).unwrap()),
+            ("made anew", &|| std::fs::create_dir(&policy).unwrap()),
+            ("and filled", &device_list_written),
+        ];
+        for (what, change) in steps {
+            change();
+            let noticed = tokio::time::timeout(Duration::from_secs(5), changes.next()).await;
+            assert!(noticed.is_ok(), "{what}: not noticed");
+            // As a reload does; to read is no change, or it would go on for ever.
+            changes.rearm();
+            changes.follow(&config::load(&file).unwrap());
+            assert!(changes.notes.try_recv().is_err(), "{what}: noticed twice");
+        }
+    }
 
     #[test]
     fn only_what_the_configuration_is_made_of_concerns_it() {

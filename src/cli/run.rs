@@ -36,7 +36,7 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
 async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let mut ends = ends()?;
     let mut reloads = signal(SignalKind::hangup())?;
-    let mut changes = Changes::watch(file, &config);
+    let mut changes = Changes::watch(&config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let network = config.network;
     let node = NodeClient::new(&config.node.url, &config.node.token_file)?;

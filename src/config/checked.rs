@@ -68,6 +68,8 @@ pub struct Service {
     pub allow: Vec<Grant>,
     /// Names work over plain HTTP too. True unless said.
     pub plain_http: bool,
+    /// Pass on the service's own `Strict-Transport-Security` (RFC 6797). False unless said; never with `plain_http`.
+    pub hsts: bool,
     /// Offer HTTP/1.1 only, for clients that break on HTTP/2.
     pub http1_only: bool,
     /// Where the paragraph begins.

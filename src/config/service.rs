@@ -16,7 +16,18 @@ const RESERVED: [&str; 4] = ["gate", "localhost", "ns", "ztgate"];
 const LATER: &str = "not supported by this version; to ignore it could let in whom you mean to keep out";
 
 const KEYS: Keys<'_> = Keys {
-    known: &["kind", "upstream", "pin", "ca", "allow", "aliases", "plain_http", "http1_only", "secret_file"],
+    known: &[
+        "kind",
+        "upstream",
+        "pin",
+        "ca",
+        "allow",
+        "aliases",
+        "plain_http",
+        "http1_only",
+        "hsts",
+        "secret_file",
+    ],
     not_here: &[
         ("deny", LATER),
         ("days", LATER),
@@ -107,8 +118,15 @@ fn read_one(
         }
     };
     check_secret_file(section, kind, report);
+    let plain_http = section.flag("plain_http", true, report);
+    let hsts = section.flag("hsts", false, report);
+    if let Some(item) = section.get("hsts").filter(|_| hsts && plain_http) {
+        let message = "a browser that has seen it never comes by http again, and plain_http, which is true unless said, offers that";
+        report.error(&item.spot, message, "add plain_http = false");
+    }
     Some(Service {
-        plain_http: section.flag("plain_http", true, report),
+        plain_http,
+        hsts,
         http1_only: section.flag("http1_only", false, report),
         name: name?,
         aliases,

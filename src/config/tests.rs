@@ -153,7 +153,7 @@ allow = ["*"]
     ztgate.toml:11: service.nas.secret: unknown key
       hint: did you mean "secret_file"?
     ztgate.toml:12: service.nas.wibble: unknown key
-      hint: known here: kind, upstream, pin, ca, allow, aliases, plain_http, http1_only, secret_file
+      hint: known here: kind, upstream, pin, ca, allow, aliases, plain_http, http1_only, hsts, secret_file
     "#);
 }
 
@@ -343,6 +343,22 @@ secret_file = "x"
       hint: write allow = ["family"]; only aria2 has roles
     ztgate.toml:11: service.nas.secret_file: only a service of kind = "aria2" has a secret
     "#);
+}
+
+#[test]
+fn a_service_that_is_open_over_http_cannot_bind_browsers_to_https() {
+    let service = |lines: &str| {
+        let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.nas]\n";
+        format!("{head}upstream = \"http://127.0.0.1:5000\"\nallow = [\"*\"]\n{lines}\n")
+    };
+    insta::assert_snapshot!(said(&service("hsts = true"), &[]), @r"
+    ztgate.toml:6: service.nas.hsts: a browser that has seen it never comes by http again, and plain_http, which is true unless said, offers that
+      hint: add plain_http = false
+    ");
+    insta::assert_snapshot!(said(&service("hsts = \"yes\""), &[]), @"ztgate.toml:6: service.nas.hsts: expected true or false, found a text");
+    for (fine, hsts) in [("hsts = true\nplain_http = false", true), ("hsts = false", false), ("", false)] {
+        assert_eq!(from_text(&service(fine), &[]).unwrap().services[0].hsts, hsts, "{fine}");
+    }
 }
 
 #[test]

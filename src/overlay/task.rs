@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::view::{Known, NodeAnswer, Overlay, next};
+use super::view::{Known, NodeAnswer, Overlay, confirmed, next};
 use crate::linux::interfaces::interfaces;
 use crate::linux::netlink::Changes;
 use crate::model::NetworkId;
@@ -61,6 +61,7 @@ impl<N: NodeView> OverlayTask<N> {
         let Self { network, mut node, mut changes, publish } = self;
         let mut known: Option<Known> = None;
         let mut answer: NodeAnswer = Err("the node has not answered yet".to_owned());
+        let mut said_no = false;
         let mut eager_until = Instant::now() + UNREST;
         let mut look = |answer: &NodeAnswer| match interfaces() {
             Ok(interfaces) => {
@@ -80,7 +81,8 @@ impl<N: NodeView> OverlayTask<N> {
             answer = loop {
                 tokio::select! {
                     said = &mut asking => {
-                        break said.unwrap_or_else(|_| Err(format!("the node did not answer within {NODE_DEADLINE:?}")));
+                        let late = |_| Err(format!("the node did not answer within {NODE_DEADLINE:?}"));
+                        break confirmed(said.unwrap_or_else(late), &mut said_no);
                     }
                     changed = changes.wait() => {
                         eager_until = Instant::now() + UNREST;

@@ -135,6 +135,18 @@ impl Known {
     }
 }
 
+/// Holds back the first "not joined" until the next answer says so, too: while a node starts or stops, it answers like
+/// that for a moment about networks that it is on. Held back it counts as no answer, which opens nothing.
+pub fn confirmed(answer: NodeAnswer, said_no: &mut bool) -> NodeAnswer {
+    let says_no = matches!(answer, Ok(None));
+    let said_before = std::mem::replace(said_no, says_no);
+    if says_no && !said_before {
+        Err("the node says that it has not joined the network; asking again".to_owned())
+    } else {
+        answer
+    }
+}
+
 /// What is known, and where the overlay is, given the node's latest answer and all interfaces there are.
 ///
 /// A whole answer (`OK`, a device, a MAC of the network, addresses) is believed unless the kernel contradicts it: it names a device
@@ -277,6 +289,28 @@ mod tests {
         let requesting = Joined { status: "REQUESTING_CONFIGURATION".into(), addresses: vec![], ..joined() };
         let waiting = step(&mut known, Ok(Some(requesting)), &[Interface { addresses: vec![], ..device }]);
         assert!(matches!(waiting.state, OverlayState::WaitingForNode { .. }), "{waiting:?}");
+    }
+
+    #[test]
+    fn not_joined_is_believed_when_it_is_said_twice_and_opens_nothing_before() {
+        let (mut known, _, _) = up();
+        let mut said_no = false;
+        let mut hear =
+            |answer, interfaces: &[Interface]| step(&mut known, confirmed(answer, &mut said_no), interfaces);
+        let first = hear(Ok(None), &[]);
+        assert_eq!((first.state, first.addresses), (OverlayState::NoDevice, vec![]));
+        assert_eq!(hear(Err("connection refused".into()), &[]).state, OverlayState::NoDevice);
+        assert_eq!(hear(Ok(None), &[]).state, OverlayState::NoDevice, "each time anew");
+        assert_eq!(hear(Ok(None), &[]).state, OverlayState::NotJoined);
+        assert_eq!(hear(Ok(None), &[]).state, OverlayState::NotJoined);
+
+        let (mut known, mut said_no) = (None, false);
+        let OverlayState::WaitingForNode { why } =
+            step(&mut known, confirmed(Ok(None), &mut said_no), &[]).state
+        else {
+            panic!("nothing is known yet");
+        };
+        assert!(why.ends_with("asking again"), "{why}");
     }
 
     #[test]

@@ -121,7 +121,7 @@ pub fn head(
 
 /// Makes the head of an answer the device's.
 pub fn to_device(entry: &Entry, route: &Route, host: &HeaderValue, parts: &mut response::Parts) {
-    headers::to_device(&mut parts.headers, request_id(entry));
+    headers::to_device(&mut parts.headers, request_id(entry), route.service.hsts);
     if let Ok(authority) = host.to_str() {
         let lane = entry.connection().lane;
         rewrite::to_device(&mut parts.headers, route, Outside { lane, authority });

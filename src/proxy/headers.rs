@@ -106,11 +106,11 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
-/// Turns an upstream's header fields into the device's.
-pub fn to_device(headers: &mut HeaderMap, request_id: HeaderValue) {
+/// Turns an upstream's header fields into the device's. With `hsts` it may bind browsers to HTTPS.
+pub fn to_device(headers: &mut HeaderMap, request_id: HeaderValue, hsts: bool) {
     // The lane decides about HSTS and other doors, not a service behind it.
     strip(headers, |name| {
-        *name == header::STRICT_TRANSPORT_SECURITY || *name == header::ALT_SVC || *name == REFUSAL
+        *name == header::STRICT_TRANSPORT_SECURITY && !hsts || *name == header::ALT_SVC || *name == REFUSAL
     });
     if headers.contains_key(header::SET_COOKIE) {
         keep_cookies_at_home(headers);

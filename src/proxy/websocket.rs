@@ -149,7 +149,7 @@ pub async fn open(
         let why = "it answered a WebSocket with the wrong accept key";
         return down(entry, client, &admitted, &route, Trouble::Broken, &why);
     }
-    headers::to_device(&mut parts.headers, request_id(&entry));
+    headers::to_device(&mut parts.headers, request_id(&entry), route.service.hsts);
     if is_h2 {
         parts.status = StatusCode::OK;
         parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
@@ -210,22 +210,39 @@ async fn carry(
     // WebSockets say goodbye inside the tunnel. When one side's stream ends, the other gets a moment for its last words.
     tokio::select! {
         up = &mut up => match up {
-            Err(_) => Some(Ending::DeviceGone),
-            Ok(()) => last_words(down).await.err().map(|_| Ending::UpstreamBroke),
+            Err(Failed::Source) => Some(Ending::DeviceGone),
+            Err(Failed::Sink) => Some(Ending::UpstreamBroke),
+            // Nobody breaks off from a device that has left.
+            Ok(()) => match last_words(down).await {
+                Err(Failed::Sink) => Some(Ending::DeviceGone),
+                Ok(()) | Err(Failed::Source) => None,
+            },
         },
         down = &mut down => match down {
-            Err(_) => Some(Ending::UpstreamBroke),
-            Ok(()) => last_words(up).await.err().map(|_| Ending::DeviceGone),
+            Err(Failed::Source) => Some(Ending::UpstreamBroke),
+            Err(Failed::Sink) => Some(Ending::DeviceGone),
+            Ok(()) => {
+                let _ = last_words(up).await;
+                None
+            }
         },
     }
 }
 
-async fn last_words(other: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
+async fn last_words(other: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
     // Silence after the other side's end is a clean end, too.
     tokio::time::timeout(GRACE, other).await.unwrap_or(Ok(()))
 }
 
-async fn pump<R, W>(from: &mut R, to: &mut W, count: &std::cell::Cell<u64>) -> std::io::Result<()>
+/// Which end of a pump failed: the one that is read, or the one that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    Source,
+    Sink,
+}
+
+/// Carries one direction until its source ends.
+async fn pump<R, W>(from: &mut R, to: &mut W, count: &std::cell::Cell<u64>) -> Result<(), Failed>
 where
     R: tokio::io::AsyncRead + Unpin,
     W: tokio::io::AsyncWrite + Unpin,
@@ -233,18 +250,15 @@ where
     let mut buffer = vec![0; 8 << 10];
     loop {
         let read = from.read(&mut buffer).await;
-        match read {
-            Ok(0) => return to.shutdown().await,
-            Ok(n) => {
-                to.write_all(&buffer[..n]).await?;
-                to.flush().await?;
-                count.set(count.get() + n as u64);
-            }
-            Err(error) => {
-                let _ = to.shutdown().await;
-                return Err(error);
-            }
+        if let Ok(n @ 1..) = read {
+            to.write_all(&buffer[..n]).await.map_err(|_| Failed::Sink)?;
+            to.flush().await.map_err(|_| Failed::Sink)?;
+            count.set(count.get() + n as u64);
+            continue;
         }
+        // Over HTTP/2 a device that reset its stream reads like one that ended it; here the difference shows.
+        let told = to.shutdown().await;
+        return read.map_err(|_| Failed::Source).and(told.map_err(|_| Failed::Sink));
     }
 }
 

@@ -7,7 +7,7 @@ mod audit;
 mod members;
 mod open;
 
-pub use audit::{AuditKeep, AuditReader, AuditRow, AuditSelect, AuditWriter};
+pub use audit::{AuditChunk, AuditKeep, AuditReader, AuditRow, AuditSelect, AuditWriter};
 pub use members::{
     Admitted, AtController, Change, Members, MembersError, PinProof, StoredMember, StoredRoster,
 };

@@ -5,6 +5,7 @@
 
 mod cuts;
 mod expect;
+mod files;
 mod heavy;
 mod http2;
 mod lifecycle;

@@ -228,3 +228,33 @@ async fn an_unsafe_network_lets_nobody_in() {
     world.from("red-phone").get("wiki", "/").await.refused("network-unsafe");
     world.from("drive-by").get("wiki", "/").await.refused("network-unsafe");
 }
+
+/// A controller that shows another public identity for a member, by mistake or because somebody took it over, changes
+/// nothing about who that member is.
+#[tokio::test]
+async fn another_identity_than_the_pinned_one_is_refused_and_the_pin_stays() {
+    let world = home().allow("laptop", "wiki").start().await;
+    let id = world.id("red-phone");
+    let show = async |identity: Option<String>| {
+        world.network().change(|net| net.member(id).unwrap().identity = identity);
+        world.poll().await;
+    };
+    let pinned = world.network().change(|net| net.member(id).unwrap().identity.clone()).unwrap();
+    let (name, key) = pinned.rsplit_once(':').unwrap();
+    let other = format!("{name}:{}", key.chars().rev().collect::<String>());
+
+    show(Some(other)).await;
+    world.from("red-phone").get("wiki", "/").await.refused("identity-changed");
+    world.from("laptop").get("wiki", "/").await.is(200);
+    world.audit().reads(&["red-phone refuse identity-changed", "laptop allow wiki"]).await;
+    let status = world.gateway().status();
+    let alarms: Vec<_> = status.changed.iter().map(|person| person.member).collect();
+    assert_eq!(alarms, [id]);
+
+    // Nor does forgetting it: only the pinned one opens the door again.
+    show(None).await;
+    world.from("red-phone").get("wiki", "/").await.refused("identity-changed");
+    show(Some(pinned)).await;
+    world.from("red-phone").get("wiki", "/").await.is(200);
+    assert!(world.gateway().status().changed.is_empty());
+}

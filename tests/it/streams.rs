@@ -134,6 +134,26 @@ async fn a_service_stays_within_its_own_name() {
 }
 
 #[tokio::test]
+async fn a_service_binds_browsers_to_https_only_where_the_operator_asked_for_it() {
+    let strict = "HTTP/1.1 200 OK\r\nstrict-transport-security: max-age=60\r\ncontent-length: 0\r\n\r\n";
+    let world = World::new()
+        .member("red-phone")
+        .service_with("bank", says(strict), "plain_http = false\nhsts = true")
+        .service_with("wiki", says(strict), "plain_http = false")
+        .allow("red-phone", "bank")
+        .allow("red-phone", "wiki")
+        .start()
+        .await;
+    let phone = world.from("red-phone");
+    for (service, passed) in [("bank", Some("max-age=60")), ("wiki", None)] {
+        let (answer, _) = phone.h2(service).await.ask(service, "/", &[]).await;
+        let strict = answer.headers().get("strict-transport-security");
+        assert_eq!(strict.map(|value| value.to_str().unwrap()), passed, "{service}");
+    }
+    phone.get("bank", "/").await.is(308).lacks("strict-transport-security");
+}
+
+#[tokio::test]
 async fn webdav_names_its_target_in_the_services_own_words() {
     let world = home(echo()).await;
     let phone = world.from("red-phone");
@@ -295,4 +315,42 @@ async fn slow_heads_are_ended_and_nothing_else_is() {
         assert_eq!(wire.body(&head).await.unwrap().len(), 8 << 20);
     };
     tokio::join!(slow_head, idle, never_used, slow_body, paused_reader);
+}
+
+/// A ClientHello that stops halfway holds up nobody, and is given up at the limit.
+#[tokio::test]
+async fn a_stalled_handshake_is_closed_at_the_limit_and_nobody_waits_for_it() {
+    let limit = Duration::from_millis(400);
+    let world = World::new()
+        .member("red-phone")
+        .service("wiki", echo())
+        .allow("red-phone", "wiki")
+        .limits(|limits| limits.handshake = limit)
+        .start()
+        .await;
+    let phone = world.from("red-phone");
+    // A record of 500 bytes is announced (RFC 8446, section 5.1), and a few of them come.
+    let half = [&[22, 3, 1, 1, 244, 1, 0, 1, 240, 3, 3][..], &[7; 40]].concat();
+    let (mut stalled, mut silent) = (phone.open_https().await, phone.open_https().await);
+    let began = Instant::now();
+    stalled.send(&half).await;
+
+    let mut wire = phone.open_tls("wiki", &[b"http/1.1"]).await;
+    wire.send(GET).await;
+    phone.reply(&mut wire, GET).await.is(200);
+    assert!(began.elapsed() < limit, "others waited");
+
+    for wire in [&mut stalled, &mut silent] {
+        assert_eq!(wire.closed_within(SOON).await, Closed::Yes);
+    }
+    assert!(began.elapsed() >= limit, "closed too early");
+    let counted = async {
+        while world.gateway().status().failed_handshakes != 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, counted).await.expect("both are counted");
+    wire.send(GET).await;
+    phone.reply(&mut wire, GET).await.is(200);
+    world.audit().reads(&["red-phone allow wiki", "red-phone allow wiki"]).await;
 }

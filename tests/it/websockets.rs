@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use ztgate::audit::Ending;
 
+use crate::world::h2::{field, frame, opening};
 use crate::world::upstream::{Upstream, script};
 use crate::world::wire::Closed;
 use crate::world::{Live, SOON, Wire, World, echo};
@@ -250,4 +251,59 @@ async fn over_http2_a_websocket_is_an_extended_connect() {
     echoes(&mut wire, &"x".repeat(200_000)).await;
     world.revoke("red-phone").await;
     assert_eq!(wire.closed_within(SOON).await, Closed::Yes);
+}
+
+/// Says hello, and then `more` again and again until nobody listens.
+fn greets(more: &'static str) -> Upstream {
+    script(move |mut served| async move {
+        let head = served.request().await.unwrap();
+        let accept = derive_accept_key(head.get("sec-websocket-key").unwrap().as_bytes());
+        let yes = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+        served.wire.send(format!("{yes}Sec-WebSocket-Accept: {accept}\r\n\r\nhello")).await;
+        while served.wire.closed_within(Duration::from_millis(1)).await != Closed::Yes {
+            served.wire.send(more).await;
+        }
+    })
+}
+
+/// A browser that closes a page resets the stream (RST_STREAM, CANCEL) and says no word to the service. Nobody broke off:
+/// the device left, and what the service went on to say did not reach it.
+#[tokio::test]
+async fn a_page_that_is_closed_is_no_fault_of_the_service() {
+    let (headers, end_headers) = (1, 4);
+    let reset = frame(3, 0, 1, &8_u32.to_be_bytes());
+    // Whoever ends the stream in order says that nothing more is to come, and may have the last words.
+    let end = frame(0, 1, 1, &[]);
+    for (service, goodbye, ended) in [
+        (greets(""), &reset, Some(Ending::DeviceGone)),
+        (greets("news "), &reset, Some(Ending::DeviceGone)),
+        (greets(""), &end, None),
+        (greets("news "), &end, None),
+    ] {
+        let world = home(service).await;
+        let mut browsers = Vec::new();
+        for _ in 0..10 {
+            let mut browser = world.from("red-phone").open_tls("chat", &[b"h2"]).await;
+            let head = [
+                field(":method", "CONNECT"),
+                field(":protocol", "websocket"),
+                field(":scheme", "https"),
+                field(":path", "/ws"),
+                field(":authority", "chat.home.arpa"),
+                field("sec-websocket-version", "13"),
+            ];
+            browser.send([opening(), frame(headers, end_headers, 1, &head.concat())].concat()).await;
+            let mut came = Vec::new();
+            while !came.windows(5).any(|window| window == b"hello") {
+                came.extend(browser.some().await.expect("a greeting"));
+            }
+            browser.send(goodbye).await;
+            // The connection outlives its streams, as a browser's does.
+            browsers.push(browser);
+        }
+        world.audit().count(browsers.len()).await;
+        for record in world.audit().records() {
+            assert_eq!((record.status, record.ended), (Some(200), ended));
+        }
+    }
 }

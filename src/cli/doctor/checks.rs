@@ -1,4 +1,4 @@
-//! The checks of the machine around the gateway: its other open sockets, privileges, clock, kernel and WSL2.
+//! The checks of the machine around the gateway: the gateway and its node, privileges, clock, kernel and WSL2.
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -12,40 +12,8 @@ use crate::zerotier::{ApiError, NodeNetwork, NodeStatus};
 
 use super::Finding;
 use crate::linux::capabilities::Capabilities;
-use crate::linux::holder::{OpenSocket, Protocol};
 use crate::linux::socket;
 use crate::linux::wsl::Wsl;
-
-/// ZeroTier's own port, for its peers (UDP) and its API (TCP).
-const ZEROTIER_PORT: u16 = 9993;
-
-/// Each door that a peer on the overlay finds open beside the gateway's.
-/// `found` is what [`crate::linux::holder::foreign_sockets`] says.
-pub fn foreign_sockets(found: &[OpenSocket]) -> Vec<Finding> {
-    let finding = |socket: &OpenSocket| {
-        let OpenSocket { protocol, address, holder } = socket;
-        let holder = match holder {
-            Some(holder) => holder.to_string(),
-            None => "a process that only root may see".to_owned(),
-        };
-        match (protocol, address.port()) {
-            (Protocol::Udp, ZEROTIER_PORT) => None,
-            (Protocol::Tcp, ZEROTIER_PORT) => Some(Finding::warn(
-                format!("every peer reaches the node's API at tcp {address}, and can slow it down"),
-                "ztgate nft | nft -f -",
-            )),
-            (_, port) => Some(Finding::warn(
-                format!("every peer reaches {protocol} {address}, held by {holder}, past the gateway"),
-                format!("bind it to 127.0.0.1, or drop port {port} on the device: ztgate nft | nft -f -"),
-            )),
-        }
-    };
-    let findings: Vec<_> = found.iter().filter_map(finding).collect();
-    if findings.is_empty() {
-        return vec![Finding::ok("no other program listens on the overlay")];
-    }
-    findings
-}
 
 /// What is wrong with the configuration.
 pub fn configuration(file: &Path, problems: &[Problem]) -> Vec<Finding> {
@@ -238,30 +206,9 @@ pub fn own_names(gate: &str) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::cli::doctor::Grade;
-    use crate::linux::holder::Holder;
 
     fn grades(findings: &[Finding]) -> Vec<Grade> {
         findings.iter().map(|finding| finding.grade).collect()
-    }
-
-    #[test]
-    fn foreign_sockets_are_named_with_port_and_holder() {
-        let open = |protocol, address: &str, command: &str| OpenSocket {
-            protocol,
-            address: address.parse().unwrap(),
-            holder: (!command.is_empty()).then(|| Holder { pid: 42, command: command.into() }),
-        };
-        let found = foreign_sockets(&[
-            open(Protocol::Tcp, "0.0.0.0:22", "sshd"),
-            open(Protocol::Tcp, "[::]:8096", ""),
-            open(Protocol::Udp, "0.0.0.0:9993", "zerotier-one"),
-            open(Protocol::Tcp, "0.0.0.0:9993", "zerotier-one"),
-        ]);
-        let [ssh, unseen, api] = &found[..] else { panic!("{found:?}") };
-        assert!(ssh.what.contains("tcp 0.0.0.0:22, held by sshd (process 42)"), "{}", ssh.what);
-        assert!(unseen.what.contains("only root may see"), "{}", unseen.what);
-        assert!(api.what.contains("the node's API"), "{}", api.what);
-        assert_eq!(grades(&foreign_sockets(&[])), [Grade::Ok]);
     }
 
     #[test]

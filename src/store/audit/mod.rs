@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 pub use append::{AuditKeep, AuditWriter};
-pub use read::{AuditReader, AuditSelect};
+pub use read::{AuditChunk, AuditReader, AuditSelect};
 
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE word (
@@ -155,9 +155,30 @@ mod tests {
             writer.commit().unwrap();
         }
         let select = AuditSelect { since: Some(9_000), until: Some(9_500), ..AuditSelect::default() };
-        assert_eq!(AuditReader::open(&file).unwrap().chunks(&select).unwrap(), [2]);
+        let chunks = AuditReader::open(&file).unwrap().chunks(&select).unwrap();
+        assert_eq!(chunks.iter().map(|chunk| chunk.since).collect::<Vec<_>>(), [8191]);
         assert_eq!(read(&file, &select), rows[9_000..9_500]);
         assert_eq!(read(&file, &AuditSelect::default()).len(), 10_000);
+    }
+
+    #[test]
+    fn a_chunk_can_be_read_by_time_page_by_page() {
+        let (_folder, file) = log();
+        let mut writer = AuditWriter::open(&file).unwrap();
+        let rows: Vec<_> = [5, 3, 9, 3, 1].map(|at| row(at, "/")).into();
+        writer.append(&rows).unwrap();
+        writer.commit().unwrap();
+        let (reader, select) = (AuditReader::open(&file).unwrap(), AuditSelect::default());
+        let chunk = reader.chunks(&select).unwrap()[0];
+        assert_eq!(chunk.since, 1);
+        let page = |after| -> Vec<(i64, i64)> {
+            let rows = reader.by_time(chunk, 4, &select, after, 2).unwrap();
+            rows.iter().map(|(id, row)| (row.at, *id)).collect()
+        };
+        assert_eq!(page((i64::MIN, i64::MIN)), [(3, 2), (3, 4)], "up to the last number asked for");
+        assert_eq!(page((3, 2)), [(3, 4), (5, 1)]);
+        assert_eq!(page((5, 1)), [(9, 3)]);
+        assert!(page((9, 3)).is_empty());
     }
 
     #[test]

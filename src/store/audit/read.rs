@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
@@ -26,6 +27,14 @@ pub struct AuditSelect {
     pub always: Option<&'static str>,
 }
 
+/// A part of the log: neighbouring rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditChunk {
+    id: i64,
+    /// No row in it began before this time, in microseconds.
+    pub since: i64,
+}
+
 /// The log, open for reading only: beside a running gateway, on a stopped one, or a copied file.
 #[derive(Debug)]
 pub struct AuditReader {
@@ -41,29 +50,43 @@ impl AuditReader {
         Ok(Self { file: file.to_owned(), connection })
     }
 
-    /// The chunks that may hold rows of that time, oldest first. Read them one at a time with [`AuditReader::chunk`],
-    /// so that no long read holds up the writer's checkpoints.
-    pub fn chunks(&self, select: &AuditSelect) -> Result<Vec<i64>, StoreError> {
+    /// The chunks that may hold rows of that time, in the order in which they were written. Read them one at a time, so
+    /// that no long read holds up the writer's checkpoints.
+    pub fn chunks(&self, select: &AuditSelect) -> Result<Vec<AuditChunk>, StoreError> {
         let read = || {
             let mut statement = self
                 .connection
-                .prepare_cached("SELECT id FROM chunk WHERE until >= ?1 AND since < ?2 ORDER BY id")?;
+                .prepare_cached("SELECT id, since FROM chunk WHERE until >= ?1 AND since < ?2 ORDER BY id")?;
             let times = params![select.since.unwrap_or(i64::MIN), select.until.unwrap_or(i64::MAX)];
-            statement.query_map(times, |row| row.get(0))?.collect::<Result<_, _>>()
+            let chunk = |row: &Row<'_>| Ok(AuditChunk { id: row.get(0)?, since: row.get(1)? });
+            statement.query_map(times, chunk)?.collect::<Result<_, _>>()
         };
         read().map_err(|source| self.error(source))
     }
 
-    /// The matching rows of a chunk with numbers up to `last`, oldest first; of more than `most`, the newest.
+    /// The matching rows of a chunk with numbers up to `last`, as they were written; of more than `most`, the last.
     pub fn chunk(
         &self,
-        chunk: i64,
+        chunk: AuditChunk,
         last: i64,
         select: &AuditSelect,
         most: usize,
     ) -> Result<Vec<(i64, AuditRow<'static>)>, StoreError> {
-        let first = chunk << CHUNK_BITS;
-        self.between(first - 1, last.min(first + (1 << CHUNK_BITS) - 1), select, most)
+        let (before, end) = chunk.numbers();
+        self.between(before, last.min(end), select, most)
+    }
+
+    /// The matching rows of a chunk with numbers up to `last`, by time and number: the first `most` of those after `after`.
+    pub fn by_time(
+        &self,
+        chunk: AuditChunk,
+        last: i64,
+        select: &AuditSelect,
+        after: (i64, i64),
+        most: usize,
+    ) -> Result<Vec<(i64, AuditRow<'static>)>, StoreError> {
+        let (before, end) = chunk.numbers();
+        self.rows(&BY_TIME, before, last.min(end), select, most, after)
     }
 
     /// The number of the newest row; 0 if there is none.
@@ -82,10 +105,24 @@ impl AuditReader {
         select: &AuditSelect,
         most: usize,
     ) -> Result<Vec<(i64, AuditRow<'static>)>, StoreError> {
+        let mut rows = self.rows(&BY_NUMBER, after, last, select, most, (i64::MIN, i64::MIN))?;
+        rows.reverse();
+        Ok(rows)
+    }
+
+    fn rows(
+        &self,
+        statement: &str,
+        after: i64,
+        last: i64,
+        select: &AuditSelect,
+        most: usize,
+        (after_at, after_id): (i64, i64),
+    ) -> Result<Vec<(i64, AuditRow<'static>)>, StoreError> {
         let read = || {
-            let mut statement = self.connection.prepare_cached(SELECT)?;
+            let mut statement = self.connection.prepare_cached(statement)?;
             let limit = i64::try_from(most).unwrap_or(i64::MAX);
-            let mut rows: Vec<_> = statement
+            statement
                 .query_map(
                     params![
                         after,
@@ -100,12 +137,12 @@ impl AuditReader {
                         select.kind,
                         select.kind_is_not,
                         select.always,
+                        after_at,
+                        after_id,
                     ],
                     read_row,
                 )?
-                .collect::<Result<_, _>>()?;
-            rows.reverse();
-            Ok(rows)
+                .collect::<Result<_, _>>()
         };
         read().map_err(|source| self.error(source))
     }
@@ -115,27 +152,43 @@ impl AuditReader {
     }
 }
 
+impl AuditChunk {
+    /// The number before its first row, and that of its last.
+    fn numbers(self) -> (i64, i64) {
+        let first = self.id << CHUNK_BITS;
+        (first - 1, first + (1 << CHUNK_BITS) - 1)
+    }
+}
+
+static BY_NUMBER: LazyLock<String> = LazyLock::new(|| statement("id DESC"));
+static BY_TIME: LazyLock<String> = LazyLock::new(|| statement("at, id"));
+
 /// Words are looked up after the rows are chosen, and only theirs.
-const SELECT: &str = "
+fn statement(order: &str) -> String {
+    let outer = order.replace("id", "r.id");
+    format!("
     SELECT r.id, at, kind.text, member, claimed, device.text, owner.text, address, service.text, host, method, path,
            rule.text, status, received, sent, micros, request, ended.text, count
-    FROM record AS r
+    FROM (
+      SELECT * FROM record
+      WHERE id > ?1 AND id <= ?2 AND (at, id) > (?13, ?14)
+        AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)
+        AND (kind = (SELECT id FROM word WHERE text = ?12)
+             OR ((?6 IS NULL OR device = (SELECT id FROM word WHERE text = ?6))
+                 AND (?7 IS NULL OR owner = (SELECT id FROM word WHERE text = ?7))
+                 AND (?8 IS NULL OR service = (SELECT id FROM word WHERE text = ?8))
+                 AND (?9 IS NULL OR member = ?9 OR claimed = ?9)
+                 AND (?10 IS NULL OR kind = (SELECT id FROM word WHERE text = ?10))
+                 AND (?11 IS NULL OR kind IS NOT (SELECT id FROM word WHERE text = ?11))))
+      ORDER BY {order} LIMIT ?3) AS r
     JOIN word AS kind ON kind.id = r.kind
     LEFT JOIN word AS device ON device.id = r.device
     LEFT JOIN word AS owner ON owner.id = r.owner
     LEFT JOIN word AS service ON service.id = r.service
     LEFT JOIN word AS rule ON rule.id = r.rule
     LEFT JOIN word AS ended ON ended.id = r.ended
-    WHERE r.id > ?1 AND r.id <= ?2
-      AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)
-      AND (r.kind = (SELECT id FROM word WHERE text = ?12)
-           OR ((?6 IS NULL OR r.device = (SELECT id FROM word WHERE text = ?6))
-               AND (?7 IS NULL OR r.owner = (SELECT id FROM word WHERE text = ?7))
-               AND (?8 IS NULL OR r.service = (SELECT id FROM word WHERE text = ?8))
-               AND (?9 IS NULL OR member = ?9 OR claimed = ?9)
-               AND (?10 IS NULL OR r.kind = (SELECT id FROM word WHERE text = ?10))
-               AND (?11 IS NULL OR r.kind IS NOT (SELECT id FROM word WHERE text = ?11))))
-    ORDER BY r.id DESC LIMIT ?3";
+    ORDER BY {outer}")
+}
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<(i64, AuditRow<'static>)> {
     let text = |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(at)?.map(Cow::Owned));

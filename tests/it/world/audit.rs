@@ -43,6 +43,15 @@ impl AuditView<'_> {
         }
     }
 
+    /// Waits until there are so many records.
+    pub async fn count(&self, wanted: usize) {
+        let begin = Instant::now();
+        while self.records().len() != wanted {
+            assert!(begin.elapsed() < SOON, "not {wanted} records: {:#?}", self.records());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// All records, oldest first.
     pub fn records(&self) -> Vec<Record> {
         let entries = audit::read(&self.file, &Filter::default()).unwrap();

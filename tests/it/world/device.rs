@@ -62,8 +62,18 @@ impl<'a> Device<'a> {
         protocols: &[&[u8]],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let root = ztgate::ca::root_pem(&self.world.state_dir()).unwrap();
+        self.tls_by(CertificateDer::from_pem_slice(root.as_bytes()).unwrap(), name, protocols).await
+    }
+
+    /// The same for a device that trusts another root.
+    pub async fn tls_by(
+        &self,
+        root: CertificateDer<'_>,
+        name: &str,
+        protocols: &[&[u8]],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
+        roots.add(root).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -74,6 +84,11 @@ impl<'a> Device<'a> {
         let name = ServerName::try_from(host(name)).unwrap();
         let stream = self.connect(self.world.ports.https).await;
         tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    /// The start of a TLS connection: what is sent on it is the handshake.
+    pub async fn open_https(&self) -> Wire {
+        Wire::new(self.connect(self.world.ports.https).await)
     }
 
     async fn connect(&self, port: u16) -> TcpStream {

@@ -7,12 +7,14 @@ mod audit;
 mod device;
 pub mod h2;
 mod origin;
+pub mod pem;
 mod plan;
 pub mod upstream;
 pub mod wire;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +31,7 @@ use ztgate::proxy::Limits;
 use ztgate::sync::{self, RosterFeed};
 
 pub use device::Device;
-pub use plan::Plan;
+pub use plan::{Plan, reserve};
 pub use upstream::{Upstream, echo};
 pub use wire::Wire;
 
@@ -46,6 +48,7 @@ pub struct World {
     plan: Plan,
     limits: Limits,
     clock: Arc<dyn Clock>,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -59,7 +62,8 @@ impl World {
             drain: Duration::from_millis(300),
             ..Limits::default()
         };
-        Self { plan: Plan::default(), limits, clock: Arc::new(SystemClock) }
+        let folder = tempfile::tempdir().unwrap();
+        Self { plan: Plan::default(), limits, clock: Arc::new(SystemClock), folder }
     }
 
     /// An enrolled device, by this name in the device list.
@@ -95,6 +99,17 @@ impl World {
         self
     }
 
+    /// More lines of the gateway's own in the configuration.
+    pub fn gateway_lines(mut self, lines: &str) -> Self {
+        self.plan.gateway_lines(lines);
+        self
+    }
+
+    /// The folder of the configuration, before and while the world runs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits);
         self
@@ -106,9 +121,8 @@ impl World {
 
     /// Starts everything, and waits until it serves.
     pub async fn start(self) -> Live {
-        let Self { mut plan, limits, clock } = self;
+        let Self { mut plan, limits, clock, folder } = self;
         let ports = Ports::reserve();
-        let folder = tempfile::tempdir().unwrap();
         let network = StandinHandle::new(plan.network());
         let node = NodeStandin::start(&network, TOKEN).await.unwrap();
         let upstreams = plan.start_upstreams();
@@ -218,8 +232,12 @@ impl Live {
         self.ports.https
     }
 
-    pub fn state_dir(&self) -> std::path::PathBuf {
-        self.parts.folder.path().join("state")
+    pub fn folder(&self) -> &Path {
+        self.parts.folder.path()
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder().join("state")
     }
 
     /// From now on, frames from `victim`'s address bear `thief`'s MAC.
@@ -247,13 +265,16 @@ impl Live {
         self.network.fail(Some(fault));
     }
 
-    /// Edits the configuration's files and reloads, as an operator would.
-    pub async fn reload(&mut self, edit: impl FnOnce(&mut Plan)) -> Result<(), String> {
+    /// Edits the configuration's files and reloads, as an operator would: the warnings, or why the old one stays.
+    pub async fn reload(&mut self, edit: impl FnOnce(&mut Plan)) -> Result<Vec<String>, String> {
         edit(&mut self.plan);
         self.upstreams.extend(self.plan.start_upstreams());
         self.plan.write(self.parts.folder.path(), &self.node.url(), &self.ports);
         let outcome = match self.parts.config() {
-            Ok(config) => self.gateway().reload(config),
+            Ok(config) => {
+                let warnings = self.gateway().reload(config);
+                warnings.map(|warnings| warnings.iter().map(ToString::to_string).collect())
+            }
             Err(problems) => Err(problems),
         };
         // The new snapshot is put together by a task.

@@ -23,6 +23,10 @@ const STRANGER: &str = "538c34e03c";
 pub struct Plan {
     devices: Vec<Device>,
     services: Vec<Service>,
+    /// Lines of the gateway's own in the configuration.
+    lines: String,
+    /// What an operator wrote instead of the reserved HTTP port.
+    pub http_port: Option<u16>,
 }
 
 struct Device {
@@ -62,6 +66,10 @@ impl Plan {
             allow: Vec::new(),
             lines: lines.to_owned(),
         });
+    }
+
+    pub fn gateway_lines(&mut self, lines: &str) {
+        self.lines.push_str(lines);
     }
 
     pub fn remove_service(&mut self, name: &str) {
@@ -136,14 +144,16 @@ impl Plan {
     pub fn write(&self, folder: &Path, node: &str, ports: &Ports) {
         let mut config = format!(
             "network = \"{NETWORK}\"\nzone = \"{ZONE}\"\nstate_dir = \"state\"\n\
-             http_port = {}\nhttps_port = {}\n\n[node]\nurl = \"{node}\"\ntoken_file = \"token\"\n",
-            ports.http, ports.https
+             http_port = {}\nhttps_port = {}\n\n[node]\nurl = \"{node}\"\ntoken_file = \"token\"\n{}\n",
+            self.http_port.unwrap_or(ports.http),
+            ports.https,
+            self.lines
         );
-        for Service { name, port, allow, lines, .. } in &self.services {
-            let port = port.unwrap();
+        for Service { name, upstream, port, allow, lines } in &self.services {
+            let (scheme, port) = (upstream.scheme(), port.unwrap());
             write!(
                 config,
-                "\n[service.{name}]\nupstream = \"http://127.0.0.1:{port}\"\nallow = {allow:?}\n{lines}\n"
+                "\n[service.{name}]\nupstream = \"{scheme}://127.0.0.1:{port}\"\nallow = {allow:?}\n{lines}\n"
             )
             .unwrap();
         }

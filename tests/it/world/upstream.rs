@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
+use super::pem::Pair;
 use super::plan::reserve;
 use super::wire::{Head, Wire};
 
@@ -16,8 +18,24 @@ type Script = Arc<dyn Fn(Served) -> Pin<Box<dyn Future<Output = ()> + Send>> + S
 #[derive(Clone)]
 pub enum Upstream {
     Runs(Script),
+    /// Over TLS.
+    Secure(Script, TlsAcceptor),
     /// Nobody listens.
     Down,
+}
+
+impl Upstream {
+    /// The same service, over TLS with this certificate.
+    pub fn over_tls(self, pair: &Pair) -> Self {
+        match self {
+            Self::Runs(script) | Self::Secure(script, _) => Self::Secure(script, pair.acceptor()),
+            Self::Down => Self::Down,
+        }
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        if matches!(self, Self::Secure(..)) { "https" } else { "http" }
+    }
 }
 
 /// One connection, at the service's end.
@@ -93,16 +111,20 @@ impl RunningUpstream {
     pub fn start(upstream: &Upstream) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
-        let Upstream::Runs(script) = upstream.clone() else {
-            let (port, held) = reserve();
-            return Self {
-                port,
-                seen,
-                connections,
-                serving: None,
-                script_failed: Arc::default(),
-                _held: Some(held),
-            };
+        let (script, tls) = match upstream.clone() {
+            Upstream::Runs(script) => (script, None),
+            Upstream::Secure(script, tls) => (script, Some(tls)),
+            Upstream::Down => {
+                let (port, held) = reserve();
+                return Self {
+                    port,
+                    seen,
+                    connections,
+                    serving: None,
+                    script_failed: Arc::default(),
+                    _held: Some(held),
+                };
+            }
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -118,7 +140,18 @@ impl RunningUpstream {
                         let (stream, _) = accepted.unwrap();
                         counted.fetch_add(1, Ordering::Relaxed);
                         stream.set_nodelay(true).unwrap();
-                        running.spawn(script(Served { wire: Wire::new(stream), seen: noted.clone() }));
+                        let (script, tls, seen) = (script.clone(), tls.clone(), noted.clone());
+                        running.spawn(async move {
+                            let wire = match tls {
+                                None => Wire::new(stream),
+                                // Whoever does not trust the certificate hangs up.
+                                Some(tls) => match tls.accept(stream).await {
+                                    Ok(stream) => Wire::new(stream),
+                                    Err(_) => return,
+                                },
+                            };
+                            script(Served { wire, seen }).await;
+                        });
                     }
                     Some(ended) = running.join_next() => {
                         if ended.is_err_and(|error| error.is_panic()) {

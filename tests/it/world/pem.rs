@@ -1,0 +1,51 @@
+//! Certificates of one's own: for the gateway instead of its CA's, and for services that speak TLS.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+/// A self-signed certificate and its key.
+pub struct Pair {
+    certificate: rcgen::Certificate,
+    key: KeyPair,
+}
+
+impl Pair {
+    pub fn new(names: &[&str]) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        Self { certificate: CertificateParams::new(names).unwrap().self_signed(&key).unwrap(), key }
+    }
+
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.certificate.der().clone()
+    }
+
+    /// Writes `certificate.pem`, as a renewal would.
+    pub fn write_certificate(&self, folder: &Path) {
+        std::fs::write(folder.join("certificate.pem"), self.certificate.pem()).unwrap();
+    }
+
+    /// Writes `key.pem`, for nobody else to read.
+    pub fn write_key(&self, folder: &Path) {
+        let file = folder.join("key.pem");
+        std::fs::write(&file, self.key.serialize_pem()).unwrap();
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der()], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
