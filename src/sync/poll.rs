@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::merge::{self, Alarm, Merged};
+use super::order::{DeviceView, Orders, Request};
 use crate::config::{self, Config, Device};
 use crate::identity::Roster;
 use crate::identity::proof::{Prover, Verdict};
@@ -76,6 +77,10 @@ pub struct RosterFeed {
     /// `None` until there is one: from disk at once, otherwise after the first good answer.
     pub roster: watch::Receiver<Option<Arc<Roster>>>,
     pub status: watch::Receiver<SyncStatus>,
+    /// Every device as lists show it, ordered by name and then ID; empty until there is a roster.
+    pub devices: watch::Receiver<Arc<[DeviceView]>>,
+    /// Where what people ask for is carried out.
+    pub orders: Orders,
     /// `notify_one` asks for a poll now.
     pub poll_now: Arc<Notify>,
 }
@@ -105,6 +110,8 @@ pub struct RosterTask {
     unkept: Option<Vec<Change>>,
     roster: watch::Sender<Option<Arc<Roster>>>,
     status: watch::Sender<SyncStatus>,
+    devices: watch::Sender<Arc<[DeviceView]>>,
+    requests: mpsc::Receiver<Request>,
     poll_now: Arc<Notify>,
 }
 
@@ -150,8 +157,15 @@ impl RosterTask {
         };
         let (roster, status, poll_now) =
             (watch::Sender::new(None), watch::Sender::new(status), Arc::new(Notify::new()));
-        let feed =
-            RosterFeed { roster: roster.subscribe(), status: status.subscribe(), poll_now: poll_now.clone() };
+        let devices = watch::Sender::new(Arc::default());
+        let (orders, requests) = Orders::channel();
+        let feed = RosterFeed {
+            roster: roster.subscribe(),
+            status: status.subscribe(),
+            devices: devices.subscribe(),
+            orders,
+            poll_now: poll_now.clone(),
+        };
         let task = Self {
             controller,
             node,
@@ -169,6 +183,8 @@ impl RosterTask {
             unkept: None,
             roster,
             status,
+            devices,
+            requests,
             poll_now,
         };
         task.publish();
