@@ -17,6 +17,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     pub node: Node,
     pub controller: Controller,
+    /// Who wins where the controller was edited by somebody else.
+    pub sync: SyncMode,
     /// TCP ports on each overlay address. 80 and 443 unless said.
     pub http_port: u16,
     pub https_port: u16,
@@ -46,6 +48,19 @@ pub enum Controller {
     Local,
     /// ZeroTier Central's API, version 1.
     Central { url: String, token_file: PathBuf },
+}
+
+/// What becomes of a member that somebody else authorises at the controller. What somebody else deauthorises is revoked
+/// here, whatever this says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// It is pending until a person admits it.
+    #[default]
+    Ask,
+    /// It is let in, in this group.
+    Follow { group: Label },
+    /// It is deauthorised again.
+    Enforce,
 }
 
 /// Where certificates come from.

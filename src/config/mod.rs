@@ -166,6 +166,7 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
             state_dir: gateway.state_dir,
             node: gateway.node,
             controller: gateway.controller,
+            sync: SyncMode::default(),
             http_port: gateway.http_port,
             https_port: gateway.https_port,
             tls: gateway.tls,

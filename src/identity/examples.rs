@@ -12,6 +12,7 @@ pub fn member(id: &str, address: &str) -> Member {
         device: None,
         owner: None,
         groups: vec![],
+        until: None,
         label: None,
         assigned: vec![address.parse().unwrap()],
         active_bridge: false,

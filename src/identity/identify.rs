@@ -61,6 +61,7 @@ pub fn identify(
         IdentityProof::Unproven => return Err(refuse(RefusalCode::IdentityUnproven)),
     }
     match member.state {
+        MemberState::Active if member.has_ended(now) => Err(refuse(RefusalCode::MemberExpired)),
         MemberState::Active => Ok(member.clone()),
         MemberState::Pending => Err(refuse(RefusalCode::MemberPending)),
         MemberState::Revoked => Err(refuse(RefusalCode::MemberRevoked)),

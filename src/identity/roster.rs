@@ -20,6 +20,8 @@ pub struct Member {
     pub device: Option<Label>,
     pub owner: Option<Label>,
     pub groups: Vec<Label>,
+    /// When its time is up, whatever its state says.
+    pub until: Option<Moment>,
     /// What the controller calls it. For people to read; never matched in policy.
     pub label: Option<String>,
     /// The addresses that the controller assigned. Derived ones (RFC 4193, 6PLANE) are arithmetic and not listed.
@@ -46,6 +48,11 @@ impl Member {
     pub fn addresses(&self, network: NetworkId) -> impl Iterator<Item = IpAddr> {
         let derived = [self.id.rfc4193(network).into(), self.id.six_plane(network).into()];
         self.assigned.iter().copied().chain(derived)
+    }
+
+    /// Whether its time is up.
+    pub fn has_ended(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 
     /// Whether the member may speak from this address on this network.

@@ -75,6 +75,7 @@ fn member(config: &Config, who: &str) -> Member {
         device: device.map(|device| device.name.clone()),
         owner: device.and_then(|device| device.owner.clone()),
         groups: device.map(|device| device.groups.clone()).unwrap_or_default(),
+        until: None,
         label: None,
         assigned: Vec::new(),
         active_bridge: false,

@@ -106,13 +106,15 @@ impl Connection {
         })
     }
 
-    /// Who this is today. Judged once per snapshot; only the roster's age is looked at each time.
+    /// Who this is today. Judged once per snapshot; only the roster's age and the member's end are looked at
+    /// each time.
     pub fn identify(&self, snapshot: &Snapshot) -> Result<Rc<Identified>, Rc<IdentityRefusal>> {
         let now = self.context.clock.instant();
         let mut cached = self.identity.borrow_mut();
         if let Some(cached) = &*cached
             && cached.generation == snapshot.generation
             && !snapshot.roster.is_stale(now)
+            && !cached.outcome.as_ref().is_ok_and(|known| known.member.has_ended(now))
         {
             return cached.outcome.clone();
         }

@@ -1,18 +1,21 @@
 //! What we know of members: the roster as it was last, and a log of every change of state.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::open::open;
-use crate::model::{MemberId, MemberState, NetworkId};
+use crate::model::{Label, MemberId, MemberState, NetworkId};
 
 const FILE: &str = "members.db";
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE roster (
         one           INTEGER PRIMARY KEY CHECK (one = 1),
         network       TEXT NOT NULL,
@@ -43,7 +46,29 @@ const MIGRATIONS: &[&str] = &["
         why           TEXT NOT NULL
     ) STRICT;
     CREATE INDEX changes_by_member ON changes (member, time);
-"];
+",
+    "
+    ALTER TABLE roster ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE members ADD COLUMN name TEXT;
+    ALTER TABLE members ADD COLUMN owner TEXT;
+    ALTER TABLE members ADD COLUMN groups TEXT NOT NULL DEFAULT '';  -- with a space between
+    ALTER TABLE members ADD COLUMN notes TEXT;
+    ALTER TABLE members ADD COLUMN until INTEGER;                    -- ms since 1970
+    ALTER TABLE members ADD COLUMN noticed INTEGER;                  -- the end that a notice was given of
+    ALTER TABLE changes ADD COLUMN who TEXT NOT NULL DEFAULT 'ztgate';
+    CREATE TABLE presence (
+        member        TEXT PRIMARY KEY,
+        last_seen     INTEGER,                     -- ms since 1970
+        physical      TEXT
+    ) STRICT;
+    CREATE TABLE outbox (
+        member        TEXT PRIMARY KEY,
+        authorize     INTEGER NOT NULL,
+        since         INTEGER NOT NULL,            -- ms since 1970
+        who           TEXT NOT NULL
+    ) STRICT;
+",
+];
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident $text:literal,)* }) => {
@@ -88,9 +113,44 @@ words! {
     Admitted {
         /// The controller had authorised it before ztgate's first start.
         Adopted "adopted",
-        /// It is listed in `policy/devices.toml`.
+        /// It was listed in `policy/devices.toml`, when that was the device list.
         Listed "listed",
+        /// Somebody let it in.
+        Ordered "ordered",
+        /// The controller authorised it, and `sync = "follow"`.
+        Followed "followed",
     }
+}
+
+/// What is said of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    pub name: Option<Label>,
+    pub owner: Option<Label>,
+    #[serde(default)]
+    pub groups: Vec<Label>,
+    /// For people to read.
+    pub notes: Option<String>,
+    /// When it expires; `None` for never.
+    pub until: Option<Timestamp>,
+}
+
+/// When and where a member was last heard, as far as anybody told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presence {
+    pub last_seen: Option<Timestamp>,
+    /// Its address on the underlying network.
+    pub physical: Option<String>,
+}
+
+/// What the controller is still to be told of a member. On disk before the controller is told of a right, and until it has
+/// shown that it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    pub authorize: bool,
+    pub since: Timestamp,
+    /// Who wants it.
+    pub who: String,
 }
 
 /// One member, as the store keeps it.
@@ -112,6 +172,32 @@ pub struct StoredMember {
     pub active_bridge: bool,
     pub version: Option<String>,
     pub creation_time: Option<Timestamp>,
+    pub profile: Profile,
+    /// The end of which a notice was given.
+    pub noticed: Option<Timestamp>,
+}
+
+impl StoredMember {
+    /// A member of which nothing is known but its ID.
+    pub fn unheard(id: MemberId, now: Timestamp) -> Self {
+        Self {
+            id,
+            state: MemberState::Pending,
+            at_controller: AtController::Gone,
+            identity: None,
+            proof: PinProof::Unproven,
+            differs: false,
+            admitted: None,
+            first_seen: now,
+            label: None,
+            assigned: Vec::new(),
+            active_bridge: false,
+            version: None,
+            creation_time: None,
+            profile: Profile::default(),
+            noticed: None,
+        }
+    }
 }
 
 /// The roster as it was last.
@@ -124,8 +210,11 @@ pub struct StoredRoster {
     pub public: bool,
     /// The rules that hand frames to the gateway.
     pub redirects: Vec<String>,
+    /// `policy/devices.toml` was taken over, which happens once.
+    pub listed: bool,
     /// Ordered by ID.
     pub members: Vec<StoredMember>,
+    pub outbox: BTreeMap<MemberId, Intent>,
 }
 
 /// One change of a member's state, for the control log.
@@ -138,6 +227,8 @@ pub struct Change {
     pub to: MemberState,
     /// For people to read.
     pub why: String,
+    /// Who did it: a user of this machine, `controller`, `clock`, or `ztgate` by itself.
+    pub who: String,
 }
 
 /// Why the members on disk cannot be had or kept.
@@ -184,12 +275,17 @@ impl Members {
     pub fn load(&self, network: NetworkId) -> Result<Option<StoredRoster>, MembersError> {
         let head = self
             .connection
-            .query_row("SELECT network, taken, public FROM roster", [], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?))
+            .query_row("SELECT network, taken, public, listed FROM roster", [], |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, bool>(2)?,
+                    row.get::<_, bool>(3)?,
+                ))
             })
             .optional()
             .map_err(|e| self.sql(e))?;
-        let Some((found, taken, public)) = head else { return Ok(None) };
+        let Some((found, taken, public, listed)) = head else { return Ok(None) };
         if found.parse() != Ok(network) {
             return Err(MembersError::OtherNetwork { file: self.file.clone(), found, asked: network });
         }
@@ -197,7 +293,33 @@ impl Members {
         let members = self.rows("SELECT * FROM members ORDER BY id", |row| Ok(member(row)))?;
         let members = members.into_iter().collect::<Result<_, _>>().map_err(|what| self.damaged(what))?;
         let taken = Timestamp::from_millisecond(taken).map_err(|_| self.damaged("the roster's time"))?;
-        Ok(Some(StoredRoster { network, taken, public, redirects, members }))
+        Ok(Some(StoredRoster { network, taken, public, redirects, listed, members, outbox: self.outbox()? }))
+    }
+
+    /// When and where members were last heard.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn presence(&self) -> Result<HashMap<MemberId, Presence>, MembersError> {
+        let rows = self.rows("SELECT member, last_seen, physical FROM presence", |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?, row.get(2)?))
+        })?;
+        let parsed = rows.into_iter().map(|(id, last_seen, physical)| {
+            let last_seen = last_seen.map(Timestamp::from_millisecond).transpose().ok()?;
+            Some((id.parse().ok()?, Presence { last_seen, physical }))
+        });
+        parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("when a member was last heard"))
+    }
+
+    fn outbox(&self) -> Result<BTreeMap<MemberId, Intent>, MembersError> {
+        let rows = self.rows("SELECT member, authorize, since, who FROM outbox", |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get(3)?))
+        })?;
+        let parsed = rows.into_iter().map(|(id, authorize, since, who)| {
+            let since = Timestamp::from_millisecond(since).ok()?;
+            Some((id.parse().ok()?, Intent { authorize, since, who }))
+        });
+        parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("what the controller is still to be told"))
     }
 
     /// Replaces the roster and adds to the log of changes, both or neither.
@@ -208,13 +330,28 @@ impl Members {
         self.write(roster, changes).map_err(|e| self.sql(e))
     }
 
-    /// Notes that the roster was as it is at a later time too.
+    /// Notes that the roster was as it is at a later time too, and who was heard meanwhile.
     ///
     /// # Errors
     /// It could not be written.
-    pub fn touch(&mut self, taken: Timestamp) -> Result<(), MembersError> {
-        let done = self.connection.execute("UPDATE roster SET taken = ?1", [taken.as_millisecond()]);
-        done.map(|_| ()).map_err(|e| self.sql(e))
+    pub fn touch<'a>(
+        &mut self,
+        taken: Timestamp,
+        heard: impl Iterator<Item = (&'a MemberId, &'a Presence)>,
+    ) -> Result<(), MembersError> {
+        let write = |connection: &mut Connection| {
+            let change = connection.transaction()?;
+            change.execute("UPDATE roster SET taken = ?1", [taken.as_millisecond()])?;
+            {
+                let mut insert = change.prepare("INSERT OR REPLACE INTO presence VALUES (?1, ?2, ?3)")?;
+                for (id, presence) in heard {
+                    let last_seen = presence.last_seen.map(Timestamp::as_millisecond);
+                    insert.execute(params![id.to_string(), last_seen, presence.physical])?;
+                }
+            }
+            change.commit()
+        };
+        write(&mut self.connection).map_err(|e| self.sql(e))
     }
 
     /// Notes what became of the pinned identities of some members, each still the one named.
@@ -241,22 +378,24 @@ impl Members {
     /// It cannot be read.
     pub fn changes(&self) -> Result<Vec<Change>, MembersError> {
         let rows =
-            self.rows("SELECT time, member, before, after, why FROM changes ORDER BY rowid", |row| {
+            self.rows("SELECT time, member, before, after, why, who FROM changes ORDER BY rowid", |row| {
                 Ok((
                     row.get(0)?,
                     row.get(1)?,
                     row.get::<_, Option<String>>(2)?,
                     row.get::<_, String>(3)?,
                     row.get(4)?,
+                    row.get(5)?,
                 ))
             })?;
-        let parsed = rows.into_iter().map(|(time, id, from, to, why): (i64, String, _, _, _)| {
+        let parsed = rows.into_iter().map(|(time, id, from, to, why, who): (i64, String, _, _, _, _)| {
             Some(Change {
                 time: Timestamp::from_millisecond(time).ok()?,
                 member: id.parse().ok()?,
                 from: from.map(|text| text.parse()).transpose().ok()?,
                 to: to.parse().ok()?,
                 why,
+                who,
             })
         });
         parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("an entry in the log of changes"))
@@ -265,8 +404,8 @@ impl Members {
     fn write(&mut self, roster: &StoredRoster, changes: &[Change]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         transaction.execute(
-            "INSERT OR REPLACE INTO roster (one, network, taken, public) VALUES (1, ?1, ?2, ?3)",
-            params![roster.network.to_string(), roster.taken.as_millisecond(), roster.public],
+            "INSERT OR REPLACE INTO roster (one, network, taken, public, listed) VALUES (1, ?1, ?2, ?3, ?4)",
+            params![roster.network.to_string(), roster.taken.as_millisecond(), roster.public, roster.listed],
         )?;
         transaction.execute("DELETE FROM redirects", [])?;
         for rule in &roster.redirects {
@@ -275,10 +414,12 @@ impl Members {
         transaction.execute("DELETE FROM members", [])?;
         {
             let mut insert = transaction.prepare(
-                "INSERT INTO members VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                "INSERT INTO members VALUES \
+                 (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             )?;
             for m in &roster.members {
                 let assigned: Vec<String> = m.assigned.iter().map(IpAddr::to_string).collect();
+                let groups: Vec<&str> = m.profile.groups.iter().map(Label::as_str).collect();
                 insert.execute(params![
                     m.id.to_string(),
                     m.state.as_str(),
@@ -293,13 +434,25 @@ impl Members {
                     m.active_bridge,
                     m.version,
                     m.creation_time.map(Timestamp::as_millisecond),
+                    m.profile.name.as_ref().map(Label::as_str),
+                    m.profile.owner.as_ref().map(Label::as_str),
+                    groups.join(" "),
+                    m.profile.notes,
+                    m.profile.until.map(Timestamp::as_millisecond),
+                    m.noticed.map(Timestamp::as_millisecond),
                 ])?;
             }
-            let mut log = transaction.prepare("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            transaction.execute("DELETE FROM outbox", [])?;
+            let mut outbox = transaction.prepare("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4)")?;
+            for (id, intent) in &roster.outbox {
+                let since = intent.since.as_millisecond();
+                outbox.execute(params![id.to_string(), intent.authorize, since, intent.who])?;
+            }
+            let mut log = transaction.prepare("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
             for c in changes {
                 let before = c.from.map(MemberState::as_str);
                 let id = c.member.to_string();
-                log.execute(params![c.time.as_millisecond(), id, before, c.to.as_str(), c.why])?;
+                log.execute(params![c.time.as_millisecond(), id, before, c.to.as_str(), c.why, c.who])?;
             }
         }
         transaction.commit()
@@ -335,7 +488,8 @@ fn member(row: &Row<'_>) -> Result<StoredMember, String> {
         let millis = row.get::<_, Option<i64>>(column).map_err(|_| at(column))?;
         millis.map(Timestamp::from_millisecond).transpose().map_err(|_| at(column))
     };
-    let assigned = text("assigned")?;
+    let name = |column: &str| maybe(column)?.map(|name| name.parse()).transpose().map_err(|_| at(column));
+    let (assigned, groups) = (text("assigned")?, text("groups")?);
     let admitted = maybe("admitted")?;
     Ok(StoredMember {
         id: id.parse().map_err(|_| at("id"))?,
@@ -357,6 +511,17 @@ fn member(row: &Row<'_>) -> Result<StoredMember, String> {
         active_bridge: flag("active_bridge")?,
         version: maybe("version")?,
         creation_time: time("creation_time")?,
+        profile: Profile {
+            name: name("name")?,
+            owner: name("owner")?,
+            groups: groups
+                .split_whitespace()
+                .map(|text| text.parse().map_err(|_| at("groups")))
+                .collect::<Result<_, _>>()?,
+            notes: maybe("notes")?,
+            until: time("until")?,
+        },
+        noticed: time("noticed")?,
     })
 }
 
@@ -367,19 +532,9 @@ mod tests {
     fn roster() -> StoredRoster {
         let taken: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let member = StoredMember {
-            id: "bcba17eef8".parse().unwrap(),
-            state: MemberState::Pending,
             at_controller: AtController::Unauthorized,
-            identity: None,
-            proof: PinProof::Unproven,
-            differs: false,
-            admitted: None,
-            first_seen: taken,
-            label: None,
-            assigned: vec![],
             active_bridge: true,
-            version: None,
-            creation_time: None,
+            ..StoredMember::unheard("bcba17eef8".parse().unwrap(), taken)
         };
         let full = StoredMember {
             id: "c4c8812898".parse().unwrap(),
@@ -394,27 +549,40 @@ mod tests {
             active_bridge: false,
             version: Some("1.14.1".into()),
             creation_time: Some(taken),
+            profile: Profile {
+                name: Some("red-phone".parse().unwrap()),
+                owner: Some("mum".parse().unwrap()),
+                groups: vec!["family".parse().unwrap(), "admins".parse().unwrap()],
+                notes: Some("the one with the cracked glass".into()),
+                until: Some(taken),
+            },
+            noticed: Some(taken),
             ..member.clone()
         };
+        let intent = Intent { authorize: true, since: taken, who: "root".into() };
+        let outbox = BTreeMap::from([(member.id, intent)]);
         let network = "5e02d9cb41c0ffee".parse().unwrap();
         let redirects = vec!["ACTION_TEE to 5e02d9cb41 (rule 1)".into()];
-        StoredRoster { network, taken, public: true, redirects, members: vec![member, full] }
+        let members = vec![member, full];
+        StoredRoster { network, taken, public: true, redirects, listed: true, members, outbox }
     }
 
     #[test]
     fn what_was_saved_is_loaded_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let mut roster = roster();
+        let heard = Presence { last_seen: Some(roster.taken), physical: Some("203.0.113.7:9993".into()) };
         {
             let (mut members, created) = Members::open(folder.path()).unwrap();
             assert!(created);
             assert_eq!(members.load(roster.network).unwrap(), None);
             members.save(&roster, &[]).unwrap();
             roster.taken += std::time::Duration::from_secs(60);
-            members.touch(roster.taken).unwrap();
+            members.touch(roster.taken, [(&roster.members[0].id, &heard)].into_iter()).unwrap();
         }
         let (members, created) = Members::open(folder.path()).unwrap();
         assert!(!created);
+        assert_eq!(members.presence().unwrap(), HashMap::from([(roster.members[0].id, heard)]));
         assert_eq!(members.load(roster.network).unwrap(), Some(roster));
     }
 
@@ -453,6 +621,7 @@ mod tests {
             from,
             to,
             why: why.into(),
+            who: "root".into(),
         };
         let changes = [
             change(None, MemberState::Pending, "new"),

@@ -1,19 +1,40 @@
 //! What the controller says and what we know, made into what holds from now on. Pure.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::Device;
+use crate::config::{Device, SyncMode};
 use crate::identity::{Hazard, IdentityProof, Member};
-use crate::model::{MemberId, MemberState};
+use crate::model::{MemberId, MemberState, Moment};
 use crate::store::{Admitted, AtController, Change, PinProof, StoredMember};
 use crate::zerotier::{ControllerMember, ControllerView};
+
+impl Alarm {
+    pub fn member(&self) -> MemberId {
+        match self {
+            Self::OtherIdentity { member, .. } | Self::NotItsIdentity { member, .. } => *member,
+        }
+    }
+}
+
+/// By what a merge judges.
+#[derive(Clone, Copy)]
+pub struct Ruling<'a> {
+    /// No roster was ever kept: whoever is authorised is adopted.
+    pub first_start: bool,
+    /// What becomes of those whom somebody else authorises.
+    pub mode: &'a SyncMode,
+    /// Members about whom the answer may be older than what we told the controller: nothing follows from it.
+    pub shielded: &'a dyn Fn(MemberId) -> bool,
+    pub now: Timestamp,
+}
 
 /// The outcome of a merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Merged {
-    /// Every member we know, ordered by ID; also those that the controller lists no more but that once were active.
+    /// Every member we know, ordered by ID; also those that the controller lists no more.
     pub members: Vec<StoredMember>,
     /// The changes of state on the way, for the control log.
     pub changes: Vec<Change>,
@@ -34,41 +55,25 @@ pub enum Alarm {
 }
 
 /// Merges a controller's whole answer into what is known.
-///
-/// With `first_start` every authorised member is adopted; after it only those in `devices` become active.
-pub fn merge(
-    view: &ControllerView,
-    known: &[StoredMember],
-    devices: &[Device],
-    first_start: bool,
-    now: Timestamp,
-) -> Merged {
+pub fn merge(view: &ControllerView, known: &[StoredMember], ruling: Ruling<'_>) -> Merged {
+    let now = ruling.now;
     let mut known: BTreeMap<MemberId, &StoredMember> =
         known.iter().map(|member| (member.id, member)).collect();
-    let mut before = HashMap::new();
-    let (mut members, mut alarms) = (Vec::new(), Vec::new());
+    let (mut members, mut changes, mut alarms) = (Vec::new(), Vec::new(), Vec::new());
     for seen in &view.members {
         let old = known.remove(&seen.id);
-        before.extend(old.map(|old| (old.id, old.state)));
-        let (member, alarm) = observe(seen, old, now);
-        members.push(member);
+        let (mut member, alarm) = observe(seen, old, now);
         alarms.extend(alarm);
+        changes.extend(settle(&mut member, old, ruling));
+        members.push(member);
     }
-    for old in known.into_values().filter(|old| old.admitted.is_some()) {
-        before.insert(old.id, old.state);
-        members.push(StoredMember { at_controller: AtController::Gone, ..old.clone() });
+    for old in known.into_values() {
+        let mut member = StoredMember { at_controller: AtController::Gone, ..old.clone() };
+        changes.extend(settle(&mut member, Some(old), ruling));
+        members.push(member);
     }
     members.sort_by_key(|member| member.id);
-    let changes = settle(&mut members, &before, devices, first_start, now);
     Merged { members, changes, alarms }
-}
-
-/// Applies a changed device list to what is known, without asking the controller.
-pub fn readmit(known: &[StoredMember], devices: &[Device], now: Timestamp) -> Merged {
-    let before = known.iter().map(|member| (member.id, member.state)).collect();
-    let mut members = known.to_vec();
-    let changes = settle(&mut members, &before, devices, false, now);
-    Merged { members, changes, alarms: Vec::new() }
 }
 
 impl Merged {
@@ -82,6 +87,7 @@ impl Merged {
             if old.is_none_or(|old| old.state != MemberState::Active) {
                 member.state = old.map_or(MemberState::Pending, |old| old.state);
                 member.admitted = old.and_then(|old| old.admitted);
+                member.profile = old.map(|old| old.profile.clone()).unwrap_or_default();
             }
         }
         self.changes.retain(|change| change.to != MemberState::Active);
@@ -129,63 +135,100 @@ fn observe(
         active_bridge: seen.active_bridge,
         version: seen.version.clone(),
         creation_time: seen.creation_time,
+        profile: old.map(|old| old.profile.clone()).unwrap_or_default(),
+        noticed: old.and_then(|old| old.noticed),
     };
     (member, alarm)
 }
 
-/// Moves every member to the state that follows, and tells what moved.
-fn settle(
-    members: &mut [StoredMember],
-    before: &HashMap<MemberId, MemberState>,
-    devices: &[Device],
-    first_start: bool,
-    now: Timestamp,
-) -> Vec<Change> {
-    let listed: HashMap<MemberId, &Device> = devices.iter().map(|device| (device.id, device)).collect();
-    let mut changes = Vec::new();
-    for member in members {
-        let device = listed.get(&member.id).copied();
-        let (state, admitted, why) = next(member, device.is_some(), first_start);
-        let from = before.get(&member.id).copied();
-        if from != Some(state) {
-            changes.push(Change { time: now, member: member.id, from, to: state, why: why.to_owned() });
+/// Moves a member to the state that follows, and tells if it moved.
+fn settle(member: &mut StoredMember, old: Option<&StoredMember>, ruling: Ruling<'_>) -> Option<Change> {
+    let from = old.map(|old| old.state);
+    let Next { state, admitted, why, who } = match old {
+        Some(old) if (ruling.shielded)(member.id) => {
+            member.at_controller = old.at_controller;
+            return None;
         }
-        member.state = state;
-        member.admitted = admitted.or(member.admitted);
+        _ => next(member, old, ruling),
+    };
+    if let (Some(Admitted::Followed), SyncMode::Follow { group }) = (admitted, ruling.mode)
+        && member.profile.groups.is_empty()
+    {
+        member.profile.groups = vec![group.clone()];
     }
-    changes
+    member.state = state;
+    member.admitted = admitted.or(member.admitted);
+    (from != Some(state)).then(|| Change {
+        time: ruling.now,
+        member: member.id,
+        from,
+        to: state,
+        why: why.to_owned(),
+        who: who.to_owned(),
+    })
 }
 
-/// The lifecycle: where a member goes from where it stands, how it was let in if it is just now, and why.
-fn next(
-    member: &StoredMember,
-    listed: bool,
-    first_start: bool,
-) -> (MemberState, Option<Admitted>, &'static str) {
+/// Where a member goes from where it stands.
+struct Next {
+    state: MemberState,
+    /// How it was let in, if it is just now.
+    admitted: Option<Admitted>,
+    why: &'static str,
+    who: &'static str,
+}
+
+/// What follows from the controller's word. The smaller right wins, and nothing widens by itself but what the mode lets
+/// follow.
+fn next(member: &StoredMember, old: Option<&StoredMember>, ruling: Ruling<'_>) -> Next {
     use AtController::{Authorized, Gone, Unauthorized};
     use MemberState::{Active, Expired, Pending, Revoked, Suspended};
 
-    let let_in = match (listed, first_start) {
-        (true, _) => {
-            Some((Admitted::Listed, "listed in policy/devices.toml and authorised at the controller"))
+    let by_controller = |state, why| Next { state, admitted: None, why, who: "controller" };
+    let was_gone = old.is_some_and(|old| old.at_controller == Gone);
+    match (member.state, member.at_controller) {
+        (Pending | Revoked, Authorized) if ruling.first_start => Next {
+            state: Active,
+            admitted: Some(Admitted::Adopted),
+            why: "adopted at the first start: the controller had authorised it",
+            who: "ztgate",
+        },
+        // What a person took back here, nobody gives again elsewhere.
+        (Pending, Authorized)
+            if member.admitted.is_none() && matches!(ruling.mode, SyncMode::Follow { .. }) =>
+        {
+            Next {
+                state: Active,
+                admitted: Some(Admitted::Followed),
+                why: "authorised at the controller, which is followed",
+                who: "controller",
+            }
         }
-        (false, true) => {
-            Some((Admitted::Adopted, "adopted at the first start: the controller had authorised it"))
+        (Revoked, Authorized) => {
+            by_controller(Pending, "authorised again at the controller; waits to be admitted")
         }
-        (false, false) => None,
-    };
-    match (member.state, member.at_controller, let_in) {
-        (Pending | Revoked, Authorized, Some((how, why))) => (Active, Some(how), why),
-        (Revoked, Authorized, None) => {
-            (Pending, None, "authorised again at the controller; waits to be admitted")
+        (Pending, Authorized) => by_controller(Pending, "authorised at the controller; waits to be admitted"),
+        (Active, Authorized) => by_controller(Active, "as before"),
+        (same @ (Suspended | Expired), _) => by_controller(same, "as before"),
+        (Pending, Unauthorized | Gone) if member.admitted.is_none() => {
+            by_controller(Pending, "asks to join; not authorised at the controller")
         }
-        (Pending, Authorized, None) => (Pending, None, "authorised at the controller; waits to be admitted"),
-        (same @ (Active | Suspended | Expired), Authorized, _) => (same, None, "as before"),
-        (Pending, Unauthorized | Gone, _) if member.admitted.is_none() => {
-            (Pending, None, "asks to join; not authorised at the controller")
+        (Revoked, Unauthorized | Gone) => by_controller(Revoked, "as before"),
+        (_, Unauthorized) => by_controller(Revoked, "deauthorised at the controller"),
+        // One list may lack a member by mistake; a second one says it was deleted.
+        (Active, Gone) if !was_gone => by_controller(Active, "as before"),
+        (_, Gone) => by_controller(Revoked, "deleted at the controller"),
+    }
+}
+
+/// Takes over a device list from before devices were kept in the store: what it says of those that have no name yet.
+pub(super) fn take_list(members: &mut [StoredMember], devices: &[Device]) {
+    let listed: HashMap<MemberId, &Device> = devices.iter().map(|device| (device.id, device)).collect();
+    for member in members.iter_mut().filter(|member| member.profile.name.is_none()) {
+        if let Some(device) = listed.get(&member.id) {
+            member.profile.name = Some(device.name.clone());
+            member.profile.owner.clone_from(&device.owner);
+            member.profile.groups.clone_from(&device.groups);
         }
-        (_, Unauthorized, _) => (Revoked, None, "deauthorised at the controller"),
-        (_, Gone, _) => (Revoked, None, "deleted at the controller"),
     }
 }
 
@@ -207,27 +250,29 @@ pub(super) fn hazards(public: bool, redirects: &[String], members: &[StoredMembe
     hazards
 }
 
-/// What is known, with the names that the device list gives, as the roster has it.
-pub(super) fn roster_members(known: &[StoredMember], devices: &[Device]) -> Vec<Member> {
-    let named: HashMap<MemberId, &Device> = devices.iter().map(|device| (device.id, device)).collect();
-    let members = known.iter().map(|member| {
-        let device = named.get(&member.id);
-        Member {
-            id: member.id,
-            state: member.state,
-            proof: match (member.differs, member.proof) {
-                (true, _) | (_, PinProof::Failed) => IdentityProof::Changed,
-                (false, PinProof::Proven) => IdentityProof::Proven,
-                (false, PinProof::Unproven) => IdentityProof::Unproven,
-            },
-            device: device.map(|device| device.name.clone()),
-            owner: device.and_then(|device| device.owner.clone()),
-            groups: device.map(|device| device.groups.clone()).unwrap_or_default(),
-            label: member.label.clone(),
-            assigned: member.assigned.clone(),
-            active_bridge: member.active_bridge,
-            version: member.version.clone(),
-        }
+/// What is known, as the roster has it. `clock` is one moment on both clocks.
+pub(super) fn roster_members(known: &[StoredMember], clock: (Timestamp, Moment)) -> Vec<Member> {
+    let (now, moment) = clock;
+    let until = |until: Timestamp| {
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        moment + left
+    };
+    let members = known.iter().map(|member| Member {
+        id: member.id,
+        state: member.state,
+        proof: match (member.differs, member.proof) {
+            (true, _) | (_, PinProof::Failed) => IdentityProof::Changed,
+            (false, PinProof::Proven) => IdentityProof::Proven,
+            (false, PinProof::Unproven) => IdentityProof::Unproven,
+        },
+        device: member.profile.name.clone(),
+        owner: member.profile.owner.clone(),
+        groups: member.profile.groups.clone(),
+        until: member.profile.until.map(until),
+        label: member.label.clone(),
+        assigned: member.assigned.clone(),
+        active_bridge: member.active_bridge,
+        version: member.version.clone(),
     });
     members.collect()
 }

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{Label, MemberId, MemberState};
+pub use crate::store::Profile;
 
 /// One change that a person asks for. `who` is a device's name or its member ID.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Order {
-    /// Lets a device in that waits, or with `ahead` one that was never seen.
+    /// Lets a device in that waits, or with `ahead` one that was never seen. Without a name, the controller's label is taken,
+    /// if it can be one.
     Admit { id: MemberId, profile: Profile, ahead: bool },
     /// Puts a device aside for now.
     Suspend { who: String, why: Option<String> },
@@ -27,20 +29,6 @@ pub enum Order {
     Import { devices: Vec<Listed>, dry_run: bool },
     /// Asks the controller now, and brings it in step; with `dry_run`, tells what that would do.
     Sync { dry_run: bool },
-}
-
-/// What is said of a device when it is admitted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Profile {
-    /// Without one, the controller's label is taken, if it can be a name.
-    pub name: Option<Label>,
-    pub owner: Option<Label>,
-    #[serde(default)]
-    pub groups: Vec<Label>,
-    /// For people to read.
-    pub notes: Option<String>,
-    /// When it expires; `None` for never.
-    pub until: Option<Timestamp>,
 }
 
 /// One change to what is said of a device.

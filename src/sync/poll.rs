@@ -1,21 +1,27 @@
 //! The task that keeps the roster: it asks the controller, merges, keeps the outcome, and publishes it whole.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
-use super::merge::{self, Alarm, Merged};
-use super::order::{DeviceView, Orders, Request};
-use crate::config::{self, Config, Device};
+use super::merge::{self, Alarm, Merged, Ruling};
+use super::order::{DeviceView, Difference, Orders, Request, Step};
+use super::plan;
+
+mod desk;
+mod show;
+
+use crate::config::{self, Config, SyncMode};
 use crate::identity::Roster;
 use crate::identity::proof::{Prover, Verdict};
-use crate::model::{Clock, MemberId, Moment, NetworkId};
-use crate::store::{Change, Members, MembersError, PinProof, StoredRoster};
+use crate::model::{Clock, MemberId, MemberState, Moment, NetworkId};
+use crate::store::{AtController, Change, Members, MembersError, PinProof, Presence, StoredRoster};
 use crate::zerotier::{CentralController, Controller, ControllerView, LocalController, NodeClient, UrlError};
+use desk::Desk;
 
 /// An unchanged roster's time goes to disk this often, so a restart may find it older by as much.
 const TOUCH: Duration = Duration::from_secs(60);
@@ -69,6 +75,12 @@ pub struct SyncStatus {
     /// What is wrong since then; `None` while all is well.
     pub last_error: Option<String>,
     pub members: usize,
+    /// Who waits to be admitted.
+    pub pending: usize,
+    /// What the controller is still to be told.
+    pub queued: usize,
+    /// Where gateway and controller differ, left to a person.
+    pub differences: usize,
 }
 
 /// What others hold of the task.
@@ -81,6 +93,8 @@ pub struct RosterFeed {
     pub devices: watch::Receiver<Arc<[DeviceView]>>,
     /// Where what people ask for is carried out.
     pub orders: Orders,
+    /// What happens from now on.
+    pub news: broadcast::Sender<News>,
     /// `notify_one` asks for a poll now.
     pub poll_now: Arc<Notify>,
 }
@@ -111,8 +125,24 @@ pub struct RosterTask {
     roster: watch::Sender<Option<Arc<Roster>>>,
     status: watch::Sender<SyncStatus>,
     devices: watch::Sender<Arc<[DeviceView]>>,
+    news: broadcast::Sender<News>,
     requests: mpsc::Receiver<Request>,
     poll_now: Arc<Notify>,
+    /// When and where members were last heard, and whether the store knows.
+    presence: HashMap<MemberId, Presence>,
+    desk: Desk,
+}
+
+/// What happened that somebody may want to hear of.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// A device moved, or what is said of it did.
+    Changed(Change, Box<DeviceView>),
+    ExpiresSoon(Box<DeviceView>),
+    Alarm(String, MemberId),
+    /// The controller gives no good answer any more, and why.
+    ControllerLost(String),
+    ControllerBack,
 }
 
 /// What one poll brought.
@@ -121,6 +151,8 @@ struct Answer {
     /// When it was asked for, so that the roster is never taken for younger than it is.
     asked: (Timestamp, Moment),
     view: Result<ControllerView, String>,
+    /// Whom the node speaks to; none where it was not asked or did not say.
+    heard: Vec<(MemberId, Presence)>,
 }
 
 impl RosterTask {
@@ -146,7 +178,9 @@ impl RosterTask {
             taken: now,
             public: false,
             redirects: Vec::new(),
+            listed: false,
             members: Vec::new(),
+            outbox: BTreeMap::new(),
         });
         let taken_at = taken_at(known.taken, now, instant, limits.stale);
         let status = SyncStatus {
@@ -154,16 +188,20 @@ impl RosterTask {
             last_ok: (!first_start).then_some(known.taken),
             last_error: None,
             members: known.members.len(),
+            queued: known.outbox.len(),
+            ..SyncStatus::default()
         };
         let (roster, status, poll_now) =
             (watch::Sender::new(None), watch::Sender::new(status), Arc::new(Notify::new()));
         let devices = watch::Sender::new(Arc::default());
+        let news = broadcast::Sender::new(1024);
         let (orders, requests) = Orders::channel();
         let feed = RosterFeed {
             roster: roster.subscribe(),
             status: status.subscribe(),
             devices: devices.subscribe(),
             orders,
+            news: news.clone(),
             poll_now: poll_now.clone(),
         };
         let task = Self {
@@ -172,7 +210,6 @@ impl RosterTask {
             config,
             clock,
             limits,
-            store,
             prover,
             network,
             gateway: None,
@@ -184,8 +221,12 @@ impl RosterTask {
             roster,
             status,
             devices,
+            news,
             requests,
             poll_now,
+            presence: store.presence()?,
+            store,
+            desk: Desk::default(),
         };
         task.publish();
         task.prove_open();
@@ -199,6 +240,9 @@ impl RosterTask {
         let timer = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(timer);
         loop {
+            self.expire();
+            self.tell_next();
+            let due = tokio::time::sleep(self.until_due());
             tokio::select! {
                 answer = pending_if_none(&mut asking) => {
                     asking = None;
@@ -212,6 +256,12 @@ impl RosterTask {
                     Err(_) => config_lives = false,
                 },
                 verdict = self.prover.next() => self.judge(verdict),
+                Some(request) = self.requests.recv() => self.hear(request),
+                told = pending_if_none(&mut self.desk.telling) => {
+                    self.desk.telling = None;
+                    self.told(told);
+                }
+                () = due => self.give_up_waiting(),
             }
         }
     }
@@ -228,7 +278,7 @@ impl RosterTask {
                 Ok(view) => view.map_err(|error| error.to_string()),
                 Err(_) => Err(format!("no whole answer within {} s", VIEW_DEADLINE.as_secs())),
             };
-            Answer { gateway, asked, view }
+            Answer { gateway, asked, view, heard: Vec::new() }
         }
         .boxed()
     }
@@ -245,49 +295,75 @@ impl RosterTask {
         };
         let config = self.config.borrow().clone();
         let (wall, instant) = answer.asked;
-        let merged = merge::merge(&view, &self.known.members, &config.devices, self.first_start, wall);
-        let redirects = merge::redirects(&view, self.gateway);
-        let next = StoredRoster {
+        for (id, presence) in answer.heard {
+            let known = self.presence.entry(id).or_default();
+            known.last_seen = presence.last_seen.max(known.last_seen);
+            known.physical = presence.physical.or(known.physical.take());
+        }
+        let shielded =
+            |id: MemberId| self.known.outbox.contains_key(&id) || self.desk.was_told_after(id, instant);
+        let ruling =
+            Ruling { first_start: self.first_start, mode: &config.sync, shielded: &shielded, now: wall };
+        let mut merged = merge::merge(&view, &self.known.members, ruling);
+        if !self.known.listed {
+            merge::take_list(&mut merged.members, &config.devices);
+        }
+        let mut next = StoredRoster {
             network: self.network,
             taken: wall,
             public: view.public,
-            redirects,
-            members: Vec::new(),
+            redirects: merge::redirects(&view, self.gateway),
+            listed: true,
+            members: merged.members.clone(),
+            outbox: self.known.outbox.clone(),
         };
+        let plan = plan::plan(&next, &view, &config.sync);
+        if config.sync == SyncMode::Enforce && !self.first_start {
+            next.outbox.extend(plan::enforced(&plan, &next.outbox, wall));
+        }
         self.taken_at = instant;
         let error = self.adopt(next, merged);
+        self.desk.plan =
+            plan.into_iter().filter(|difference| !shielded_now(&self.desk, difference, instant)).collect();
+        // A list that lacks an active member is looked at twice, and not five seconds later.
+        if self
+            .known
+            .members
+            .iter()
+            .any(|m| m.state == MemberState::Active && m.at_controller == AtController::Gone)
+        {
+            self.poll_now.notify_one();
+        }
         let status = SyncStatus {
             source: self.controller.name(),
             last_ok: Some(self.known.taken),
             last_error: error,
             members: self.known.members.len(),
+            pending: self.known.members.iter().filter(|m| m.state == MemberState::Pending).count(),
+            queued: self.known.outbox.len(),
+            differences: self.desk.plan.iter().filter(|d| d.step == Step::Leave).count(),
         };
         let before = self.status.send_replace(status);
         if before.last_error.is_some() && self.status.borrow().last_error.is_none() {
             tracing::info!("members synced again");
+            let _ = self.news.send(News::ControllerBack);
         }
+        self.answer_syncs(None);
     }
 
-    /// The files changed: names, owners and who is admitted.
+    /// The files changed.
     fn reconfigure(&mut self) {
-        let config = self.config.borrow_and_update().clone();
-        if self.first_start {
-            // Nothing to admit yet, and adoption is for the first answer.
-            return self.publish();
-        }
-        let merged = merge::readmit(&self.known.members, &config.devices, self.clock.now());
-        let next = StoredRoster { members: Vec::new(), ..self.known.clone() };
-        if let Some(error) = self.adopt(next, merged) {
-            self.fail(error);
-        }
+        self.config.borrow_and_update();
+        self.publish();
     }
 
     /// Keeps what a merge made, publishes it, and has new identities proved. Returns what the store had against it.
     fn adopt(&mut self, mut next: StoredRoster, merged: Merged) -> Option<String> {
         for alarm in &merged.alarms {
-            sound(alarm);
+            self.sound(alarm);
         }
         next.members = merged.members.clone();
+        let changes = merged.changes.clone();
         let error = match self.keep(&next, &merged.changes) {
             Ok(()) => {
                 self.first_start = false;
@@ -295,6 +371,7 @@ impl RosterTask {
                 None
             }
             Err(error) => {
+                next.listed = self.known.listed;
                 let held = merged.without_new_rights(&self.known.members);
                 next.members = held.members;
                 self.unkept.get_or_insert_default().extend(held.changes);
@@ -309,7 +386,21 @@ impl RosterTask {
             }
         }
         self.publish();
+        if !before.members.is_empty() {
+            self.spread(&changes);
+        }
         error
+    }
+
+    /// Tells what happened to whoever listens.
+    fn spread(&self, changes: &[Change]) {
+        let now = self.clock.now();
+        for change in changes {
+            if let Some(member) = self.known.members.iter().find(|member| member.id == change.member) {
+                let view = Box::new(self.view_of(member, now));
+                let _ = self.news.send(News::Changed(change.clone(), view));
+            }
+        }
     }
 
     /// Writes what changed; of an unchanged roster only the time, and that not each time.
@@ -323,7 +414,7 @@ impl RosterTask {
         } else if now.saturating_duration_since(self.kept_at) < TOUCH {
             return Ok(());
         } else {
-            self.store.touch(next.taken)?;
+            self.store.touch(next.taken, self.presence.iter())?;
         }
         self.kept_at = now;
         Ok(())
@@ -335,7 +426,7 @@ impl RosterTask {
         while let Some(verdict) = self.prover.try_next() {
             verdicts.push(verdict);
         }
-        let mut proofs = Vec::new();
+        let (mut proofs, mut alarms) = (Vec::new(), Vec::new());
         for verdict in &verdicts {
             let pinned = self.known.members.iter_mut().find(|member| member.id == verdict.id);
             let Some(member) = pinned.filter(|m| m.identity.as_ref() == Some(&verdict.identity)) else {
@@ -343,10 +434,11 @@ impl RosterTask {
             };
             member.proof = if verdict.result.is_ok() { PinProof::Proven } else { PinProof::Failed };
             if let Err(why) = verdict.result {
-                sound(&Alarm::NotItsIdentity { member: verdict.id, why: why.to_string() });
+                alarms.push(Alarm::NotItsIdentity { member: verdict.id, why: why.to_string() });
             }
             proofs.push((member.id, verdict.identity.as_str(), member.proof));
         }
+        alarms.iter().for_each(|alarm| self.sound(alarm));
         if let Err(error) = self.store.save_proofs(&proofs) {
             tracing::warn!(%error, "a proof could not be kept; it will be made again after the next start");
         }
@@ -359,27 +451,37 @@ impl RosterTask {
         }
     }
 
-    fn fail(&self, error: String) {
-        let news = self.status.borrow().last_error.as_deref() != Some(error.as_str());
-        if news {
+    fn fail(&mut self, error: String) {
+        let before = self.status.borrow().last_error.clone();
+        if before.as_deref() != Some(error.as_str()) {
             tracing::warn!("members not synced: {error}");
         }
+        if before.is_none() {
+            let _ = self.news.send(News::ControllerLost(error.clone()));
+        }
+        self.answer_syncs(Some(&error));
         self.status.send_modify(|status| status.last_error = Some(error));
     }
 
-    fn publish(&self) {
-        if self.known.members.is_empty() {
-            return;
-        }
-        let config = self.config.borrow().clone();
-        self.roster.send_replace(Some(Arc::new(self.snapshot(&config.devices))));
+    fn sound(&self, alarm: &Alarm) {
+        tracing::error!("{alarm}");
+        let _ = self.news.send(News::Alarm(alarm.to_string(), alarm.member()));
     }
 
-    fn snapshot(&self, devices: &[Device]) -> Roster {
+    fn publish(&self) {
+        let now = self.clock.now();
+        self.devices
+            .send_replace(self.known.members.iter().map(|member| self.view_of(member, now)).collect());
+        if !self.known.members.is_empty() {
+            self.roster.send_replace(Some(Arc::new(self.snapshot())));
+        }
+    }
+
+    fn snapshot(&self) -> Roster {
         let known = &self.known;
         Roster::new(
             self.network,
-            merge::roster_members(&known.members, devices),
+            merge::roster_members(&known.members, (self.clock.now(), self.clock.instant())),
             merge::hazards(known.public, &known.redirects, &known.members),
             known.taken,
             self.taken_at,
@@ -388,8 +490,9 @@ impl RosterTask {
     }
 }
 
-fn sound(alarm: &Alarm) {
-    tracing::error!("{alarm}");
+/// Whether a difference is none any more, because the controller was told since it was asked.
+fn shielded_now(desk: &Desk, difference: &Difference, asked: Moment) -> bool {
+    desk.was_told_after(difference.member, asked)
 }
 
 /// When a roster read from disk was taken, on the clock that nobody can set. An age that cannot be (the wall clock was
@@ -401,7 +504,7 @@ fn taken_at(taken: Timestamp, now: Timestamp, instant: Moment, limit: Duration) 
 }
 
 /// The answer, once there is one; never, while nothing is asked.
-async fn pending_if_none(asking: &mut Option<BoxFuture<'static, Answer>>) -> Answer {
+async fn pending_if_none<T>(asking: &mut Option<BoxFuture<'static, T>>) -> T {
     match asking {
         Some(asking) => asking.await,
         None => std::future::pending().await,

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::config::Device;
 use crate::identity::IdentityProof;
-use crate::model::{ManualClock, MemberState};
+use crate::model::ManualClock;
+use crate::sync::order::{Actor, AtTheController, Done, Order, OrderError, Profile};
 use crate::zerotier::{ApiError, ControllerMember};
 
 const NETWORK: &str = "5e02d9cb41c0ffee";
@@ -16,9 +19,10 @@ fn id(identity: &str) -> MemberId {
     identity.split(':').next().unwrap().parse().unwrap()
 }
 
-/// Says what the test put there; nothing there is an empty list.
+/// Says what the test put there, and what it was told since; nothing there is an empty list. Takes nothing while it is
+/// away.
 #[derive(Default)]
-struct Told(Mutex<Vec<(&'static str, bool)>>);
+struct Told(Mutex<Vec<(&'static str, bool)>>, AtomicBool);
 
 impl Controller for Told {
     fn name(&self) -> &'static str {
@@ -30,6 +34,19 @@ impl Controller for Told {
         let network = NETWORK.parse().unwrap();
         let view = ControllerView { network, members, public: false, forwards: vec![] };
         let answer = if view.members.is_empty() { Err(ApiError::NoMembers) } else { Ok(view) };
+        futures_util::future::ready(answer).boxed()
+    }
+
+    fn set_authorized(&self, id: MemberId, yes: bool) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
+        let mut members = self.0.lock().unwrap();
+        let answer = match members.iter_mut().find(|(who, _)| self::id(who) == id) {
+            _ if self.1.load(Ordering::Relaxed) => Err(ApiError::NoController),
+            Some(known) => {
+                known.1 = yes;
+                Ok(member(known.0, yes))
+            }
+            None => Ok(ControllerMember { id, identity: None, ..member(A, yes) }),
+        };
         futures_util::future::ready(answer).boxed()
     }
 }
@@ -57,6 +74,7 @@ fn config(devices: Vec<Device>) -> Arc<Config> {
         state_dir: "/nonexistent".into(),
         node: config::Node { url: "http://127.0.0.1:1".into(), token_file: "/nonexistent".into() },
         controller: config::Controller::Local,
+        sync: config::SyncMode::Ask,
         http_port: 80,
         https_port: 443,
         tls: config::Tls::PrivateCa,
@@ -65,10 +83,6 @@ fn config(devices: Vec<Device>) -> Arc<Config> {
         devices,
         warnings: vec![],
     })
-}
-
-fn phone(identity: &str) -> Device {
-    Device { name: "phone".parse().unwrap(), id: id(identity), owner: None, groups: vec![], line: 1 }
 }
 
 struct World {
@@ -80,7 +94,7 @@ struct World {
 
 impl World {
     fn new(says: &[(&'static str, bool)]) -> Self {
-        let controller = Arc::new(Told(Mutex::new(says.to_vec())));
+        let controller = Arc::new(Told(Mutex::new(says.to_vec()), AtomicBool::new(false)));
         let clock = Arc::new(ManualClock::at("2026-03-01T12:00:00Z".parse().unwrap()));
         Self {
             controller,
@@ -122,6 +136,27 @@ fn state(feed: &RosterFeed, identity: &str) -> Option<MemberState> {
     Some(feed.roster.borrow().as_ref()?.get(id(identity))?.state)
 }
 
+fn admit(identity: &str) -> Order {
+    let profile = Profile { name: "tablet".parse().ok(), ..Profile::default() };
+    Order::Admit { id: id(identity), profile, ahead: false }
+}
+
+fn revoke(identity: &str) -> Order {
+    Order::Revoke { who: id(identity).to_string(), why: None }
+}
+
+/// Has an order carried out, and what it makes the controller hear told once.
+async fn order(task: &mut RosterTask, order: Order) -> Result<Done, OrderError> {
+    let (reply, answer) = tokio::sync::oneshot::channel();
+    task.hear(Request::CarryOut { order, by: Actor("root".into()), reply });
+    task.tell_next();
+    if let Some(telling) = task.desk.telling.take() {
+        let told = telling.await;
+        task.told(told);
+    }
+    tokio::time::timeout(Duration::from_secs(5), answer).await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn the_first_answer_adopts_and_later_ones_do_not() {
     let world = World::new(&[(A, true)]);
@@ -140,8 +175,6 @@ async fn odd_answers_use_up_no_first_start() {
     let world = World::new(&[]);
     let (mut task, feed) = world.start();
     poll(&mut task).await;
-    world.config.send_replace(config(vec![phone(B)]));
-    task.reconfigure();
     assert!(feed.status.borrow().last_error.as_deref().unwrap().contains("empty"));
     drop(task);
 
@@ -219,39 +252,18 @@ async fn a_revoked_member_stays_revoked_over_a_restart() {
     poll(&mut task).await;
     world.says(&[(B, true)]);
     poll(&mut task).await;
+    assert_eq!(
+        task.poll_now.notified().now_or_never(),
+        Some(()),
+        "a list that lacks a member is looked at twice"
+    );
+    poll(&mut task).await;
     drop(task);
     let (mut task, feed) = world.start();
     assert_eq!(state(&feed, A), Some(MemberState::Revoked));
     world.says(&[(A, true), (B, true)]);
     poll(&mut task).await;
     assert_eq!(state(&feed, A), Some(MemberState::Pending));
-}
-
-#[tokio::test]
-async fn the_device_list_admits_without_a_poll() {
-    let world = World::new(&[(A, true)]);
-    let (mut task, feed) = world.start();
-    poll(&mut task).await;
-    world.says(&[(A, true), (B, true)]);
-    poll(&mut task).await;
-    world.config.send_replace(config(vec![phone(B)]));
-    task.reconfigure();
-    assert_eq!(state(&feed, B), Some(MemberState::Active));
-    let roster = feed.roster.borrow().clone().unwrap();
-    assert_eq!(roster.get(id(B)).unwrap().device.as_ref().map(|name| name.as_str()), Some("phone"));
-}
-
-#[tokio::test]
-async fn a_changed_file_does_not_hide_that_the_controller_is_away() {
-    let world = World::new(&[(A, true)]);
-    let (mut task, feed) = world.start();
-    poll(&mut task).await;
-    world.says(&[]);
-    poll(&mut task).await;
-    world.config.send_replace(config(vec![phone(A)]));
-    task.reconfigure();
-    assert!(feed.status.borrow().last_error.is_some());
-    assert!(feed.roster.borrow().as_ref().unwrap().get(id(A)).unwrap().device.is_some());
 }
 
 #[tokio::test]
@@ -285,22 +297,25 @@ fn break_store(folder: &Path, broken: bool) {
 
 #[tokio::test]
 async fn a_full_disk_stops_admission_but_no_revocation_and_loses_no_log() {
-    let world = World::new(&[(A, true)]);
+    let world = World::new(&[(A, true), (B, false)]);
     let (mut task, feed) = world.start();
     poll(&mut task).await;
     break_store(world.folder.path(), true);
-    world.config.send_replace(config(vec![phone(B)]));
-    world.says(&[(A, false), (B, true)]);
-    poll(&mut task).await;
+    let refused = order(&mut task, admit(B)).await.unwrap_err().to_string();
+    assert!(refused.contains("disk full") && refused.contains("nothing was changed"), "{refused}");
+    let done = order(&mut task, revoke(A)).await.unwrap();
+    assert_eq!(done.devices[0].state, MemberState::Revoked);
     assert_eq!(state(&feed, A), Some(MemberState::Revoked));
-    assert_eq!(state(&feed, B), Some(MemberState::Pending));
-    assert!(feed.status.borrow().last_error.as_deref().unwrap().contains("disk full"));
+    assert_eq!(
+        world.controller.0.lock().unwrap()[..],
+        [(A, false), (B, false)],
+        "the controller hears of it all the same"
+    );
 
     break_store(world.folder.path(), false);
     poll(&mut task).await;
-    assert_eq!(state(&feed, B), Some(MemberState::Active));
-    assert_eq!(world.log(), ["c4c8812898 active", "c4c8812898 revoked", "bcba17eef8 active"]);
     drop(task);
+    assert_eq!(world.log(), ["c4c8812898 active", "bcba17eef8 pending", "c4c8812898 revoked"]);
     assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
 }
 
@@ -317,6 +332,90 @@ async fn a_revocation_that_could_not_be_kept_is_kept_later() {
     drop(task);
     assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
     assert_eq!(world.log().last().unwrap(), "c4c8812898 revoked");
+}
+
+#[tokio::test]
+async fn who_is_admitted_is_in_once_disk_and_controller_know() {
+    let world = World::new(&[(A, true), (B, false)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    let done = order(&mut task, admit(B)).await.unwrap();
+    assert_eq!(done.devices[0].gateway, ["pending -> active"]);
+    assert_eq!(done.devices[0].controller, AtTheController::Authorized);
+    assert_eq!(state(&feed, B), Some(MemberState::Active));
+    assert_eq!(world.controller.0.lock().unwrap()[1], (B, true));
+    let roster = feed.roster.borrow().clone().unwrap();
+    assert_eq!(roster.get(id(B)).unwrap().device, "tablet".parse().ok());
+    drop(task);
+    assert_eq!(state(&world.start().1, B), Some(MemberState::Active));
+}
+
+#[tokio::test]
+async fn while_the_controller_is_away_a_revocation_holds_and_an_admission_waits() {
+    let world = World::new(&[(A, true), (B, false)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    world.controller.1.store(true, Ordering::Relaxed);
+    for (asked, who) in [(revoke(A), A), (admit(B), B)] {
+        let done = order(&mut task, asked).await.unwrap();
+        assert!(matches!(done.devices[0].controller, AtTheController::Queued(_)), "{done:?}");
+        assert_ne!(state(&feed, who), Some(MemberState::Active));
+    }
+    // Its views still come, and say what it was never told: nothing follows from that.
+    poll(&mut task).await;
+    assert_eq!((state(&feed, A), state(&feed, B)), (Some(MemberState::Revoked), Some(MemberState::Pending)));
+    drop(task);
+
+    world.controller.1.store(false, Ordering::Relaxed);
+    let (mut task, feed) = world.start();
+    assert_eq!(task.known.outbox.len(), 2, "what it is to be told outlives a restart");
+    for _ in 0..2 {
+        task.tell_next();
+        let told = task.desk.telling.take().unwrap().await;
+        task.told(told);
+    }
+    assert_eq!(world.controller.0.lock().unwrap()[..], [(A, false), (B, true)]);
+    assert_eq!((state(&feed, A), state(&feed, B)), (Some(MemberState::Revoked), Some(MemberState::Active)));
+    poll(&mut task).await;
+    assert_eq!(task.desk.plan, []);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_on_its_way_takes_nothing_back() {
+    let world = World::new(&[(A, true), (B, false)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    let late = task.ask().await;
+    order(&mut task, admit(B)).await.unwrap();
+    task.take(late);
+    assert_eq!(state(&feed, B), Some(MemberState::Active));
+}
+
+#[tokio::test]
+async fn a_guest_s_time_ends_at_the_second_it_says() {
+    let world = World::new(&[(A, true), (B, false)]);
+    let (mut task, feed) = world.start();
+    let mut news = task.news.subscribe();
+    poll(&mut task).await;
+    let until = world.clock.now() + Duration::from_secs(3600);
+    let profile = Profile { name: "guest".parse().ok(), until: Some(until), ..Profile::default() };
+    order(&mut task, Order::Admit { id: id(B), profile, ahead: false }).await.unwrap();
+    task.expire();
+    let is_notice = |news: News| matches!(news, News::ExpiresSoon(view) if view.member == id(B));
+    assert!(std::iter::from_fn(|| news.try_recv().ok()).any(is_notice));
+
+    world.clock.advance(Duration::from_secs(3599));
+    task.expire();
+    assert_eq!(state(&feed, B), Some(MemberState::Active));
+    let before = feed.roster.borrow().clone().unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    assert!(
+        before.get(id(B)).unwrap().has_ended(world.clock.instant()),
+        "the request's path knows by itself"
+    );
+    task.expire();
+    assert_eq!(state(&feed, B), Some(MemberState::Expired));
+    assert_eq!(world.log().last().unwrap(), "bcba17eef8 expired");
 }
 
 #[tokio::test(start_paused = true)]

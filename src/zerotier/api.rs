@@ -34,6 +34,9 @@ pub enum ApiError {
          or set kind = \"central\" under [controller] in ztgate.toml"
     )]
     NoController,
+    /// Whether it did what it was asked is not known.
+    #[error("no answer within {seconds} s; it may have done it nevertheless")]
+    NoAnswer { seconds: u64 },
     #[error(
         "the controller has no network {0}; compare network in ztgate.toml with: \
          sudo zerotier-cli listnetworks"

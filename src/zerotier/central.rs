@@ -80,6 +80,14 @@ impl Controller for CentralController {
     fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>> {
         self.ask().boxed()
     }
+
+    fn set_authorized(
+        &self,
+        _: crate::model::MemberId,
+        _: bool,
+    ) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
+        async { Err(ApiError::NoController) }.boxed()
+    }
 }
 
 #[derive(Deserialize)]

@@ -19,6 +19,12 @@ pub trait Controller: Send + Sync {
     /// # Errors
     /// Every answer that is not whole and plausible; see [`ApiError`]. The caller then keeps what it has.
     fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>>;
+
+    fn set_authorized(
+        &self,
+        member: MemberId,
+        authorized: bool,
+    ) -> BoxFuture<'_, Result<ControllerMember, ApiError>>;
 }
 
 /// A network as its controller knows it at one moment; whole, never empty, each member once.

@@ -93,6 +93,7 @@ pub mod lab {
             device: None,
             owner: None,
             groups: vec![],
+            until: None,
             label: None,
             assigned: vec![node.v4.parse().unwrap()],
             active_bridge: false,

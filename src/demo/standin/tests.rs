@@ -274,6 +274,7 @@ fn sync(world: &World) -> (tokio::task::JoinHandle<()>, RosterFeed) {
             token_file: world.folder.path().join("authtoken.secret"),
         },
         controller: config::Controller::Local,
+        sync: config::SyncMode::Ask,
         http_port: 80,
         https_port: 443,
         tls: config::Tls::PrivateCa,

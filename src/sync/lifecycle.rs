@@ -1,0 +1,486 @@
+//! The lifecycle as people move it: what an order makes of what is known. Pure.
+//!
+//! ```text
+//! pending --admit--> active --expire, suspend, revoke--> expired, suspended, revoked --restore--> active
+//! ```
+//!
+//! A right that shrinks holds from the moment it is drafted. A right that widens is drafted as an intent alone, and holds
+//! once the controller has shown that it knows ([`granted`]).
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Group;
+use crate::model::{Label, MemberId, MemberState};
+use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, StoredMember, StoredRoster};
+
+use super::order::{Actor, Edit, Listed, Order, OrderError};
+
+/// What an order comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub next: StoredRoster,
+    pub changes: Vec<Change>,
+    /// The devices that it is about, and what changes here for each, for people to read.
+    pub touched: Vec<(MemberId, Vec<String>)>,
+    pub notes: Vec<String>,
+}
+
+impl Draft {
+    /// Whether it lets somebody in, which waits for the disk.
+    pub fn widens(&self) -> bool {
+        self.touched.iter().any(|(id, _)| self.next.outbox.get(id).is_some_and(|intent| intent.authorize))
+    }
+
+    /// Whether it changes anything.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// Drafts an order. [`Order::Sync`] drafts nothing.
+///
+/// # Errors
+/// It cannot be carried out; the words tell what to type instead.
+pub fn draft(
+    order: &Order,
+    known: &StoredRoster,
+    groups: &[Group],
+    by: &Actor,
+    now: Timestamp,
+) -> Result<Draft, OrderError> {
+    let mut desk = Desk::new(known, groups, by, now);
+    match order {
+        Order::Admit { id, profile, ahead } => desk.admit(*id, profile, *ahead)?,
+        Order::Suspend { who, why } => desk.put_out(who, MemberState::Suspended, why.as_deref())?,
+        Order::Revoke { who, why } => desk.put_out(who, MemberState::Revoked, why.as_deref())?,
+        Order::Restore { who, until } => desk.restore(who, *until)?,
+        Order::Edit { who, edit } => desk.edit(who, edit)?,
+        Order::Import { devices, .. } => desk.import(devices)?,
+        Order::Sync { .. } => {}
+    }
+    desk.names_are_one()?;
+    Ok(desk.draft)
+}
+
+/// What follows once the controller has shown that it authorised a member for whom that was intended. `None` if nobody
+/// intends it any more.
+pub fn granted(known: &StoredRoster, id: MemberId, now: Timestamp) -> Option<Draft> {
+    let intent = known.outbox.get(&id).filter(|intent| intent.authorize)?.clone();
+    let by = Actor(intent.who);
+    let mut desk = Desk::new(known, &[], &by, now);
+    desk.draft.next.outbox.remove(&id);
+    let member = desk.member_mut(id)?;
+    member.admitted = Some(Admitted::Ordered);
+    member.at_controller = AtController::Authorized;
+    let why = if member.state == MemberState::Pending { "admitted" } else { "restored" };
+    desk.moved(id, MemberState::Active, why.to_owned());
+    Some(desk.draft)
+}
+
+/// What follows once the controller has shown that it deauthorised a member.
+pub fn taken_back(known: &StoredRoster, id: MemberId) -> Option<StoredRoster> {
+    known.outbox.get(&id).filter(|intent| !intent.authorize)?;
+    let mut next = known.clone();
+    next.outbox.remove(&id);
+    if let Some(member) = next.members.iter_mut().find(|member| member.id == id)
+        && member.at_controller == AtController::Authorized
+    {
+        member.at_controller = AtController::Unauthorized;
+    }
+    Some(next)
+}
+
+/// Expires every device whose time has come. `None` if there is none.
+pub fn expire(known: &StoredRoster, now: Timestamp) -> Option<Draft> {
+    let has_ended = |member: &&StoredMember| {
+        member.state == MemberState::Active && member.profile.until.is_some_and(|until| until <= now)
+    };
+    let ended: Vec<MemberId> = known.members.iter().filter(has_ended).map(|member| member.id).collect();
+    if ended.is_empty() {
+        return None;
+    }
+    let by = Actor("clock".to_owned());
+    let mut desk = Desk::new(known, &[], &by, now);
+    for id in ended {
+        desk.intend(id, false);
+        desk.moved(id, MemberState::Expired, "its time was up".to_owned());
+    }
+    Some(desk.draft)
+}
+
+/// Whether it is time to say that a device expires soon: `lead` before its end, and each end once.
+pub fn is_due_notice(member: &StoredMember, now: Timestamp, lead: Duration) -> bool {
+    member.state == MemberState::Active && notice_at(member, lead).is_some_and(|at| at <= now)
+}
+
+fn notice_at(member: &StoredMember, lead: Duration) -> Option<Timestamp> {
+    let until = member.profile.until.filter(|until| member.noticed != Some(*until))?;
+    until.checked_sub(lead).ok()
+}
+
+/// The next moment at which a device expires or a notice of that is due.
+pub fn next_moment(known: &StoredRoster, lead: Duration) -> Option<Timestamp> {
+    let active = known.members.iter().filter(|member| member.state == MemberState::Active);
+    active.filter_map(|member| notice_at(member, lead).or(member.profile.until)).min()
+}
+
+/// A draft in the making.
+struct Desk<'a> {
+    draft: Draft,
+    places: HashMap<MemberId, usize>,
+    groups: &'a [Group],
+    by: &'a Actor,
+    now: Timestamp,
+}
+
+impl<'a> Desk<'a> {
+    fn new(known: &StoredRoster, groups: &'a [Group], by: &'a Actor, now: Timestamp) -> Self {
+        let places = known.members.iter().enumerate().map(|(place, member)| (member.id, place)).collect();
+        let draft =
+            Draft { next: known.clone(), changes: Vec::new(), touched: Vec::new(), notes: Vec::new() };
+        Self { draft, places, groups, by, now }
+    }
+
+    fn member(&self, id: MemberId) -> Option<&StoredMember> {
+        self.draft.next.members.get(*self.places.get(&id)?)
+    }
+
+    fn member_mut(&mut self, id: MemberId) -> Option<&mut StoredMember> {
+        self.draft.next.members.get_mut(*self.places.get(&id)?)
+    }
+
+    fn admit(&mut self, id: MemberId, profile: &Profile, ahead: bool) -> Result<(), OrderError> {
+        let Some(member) = self.member(id) else {
+            if !ahead {
+                return Err(self.not_waiting(id));
+            }
+            let member = StoredMember::unheard(id, self.now);
+            self.places.insert(id, self.draft.next.members.len());
+            self.draft.next.members.push(member);
+            return self.let_in(id, profile);
+        };
+        let called = called(member);
+        match member.state {
+            MemberState::Pending => self.let_in(id, profile),
+            MemberState::Active => Err(OrderError(format!(
+                "{called} is active already; to change what is said of it: ztgate devices rename, owner, groups, expire or \
+                 note {called}"
+            ))),
+            state => {
+                Err(OrderError(format!("{called} is {state}; to let it in again: ztgate restore {called}")))
+            }
+        }
+    }
+
+    /// Gives a device that waits its profile, and intends to have it authorised.
+    fn let_in(&mut self, id: MemberId, profile: &Profile) -> Result<(), OrderError> {
+        self.is_in_future(profile.until)?;
+        let Some(member) = self.member(id) else { return Ok(()) };
+        if member.differs || member.proof == PinProof::Failed {
+            return Err(OrderError(format!(
+                "the public identity that the controller shows for {id} is not its own; it is not let in"
+            )));
+        }
+        let mut profile = profile.clone();
+        if profile.name.is_none() {
+            let label = member.label.as_deref().map(str::to_ascii_lowercase);
+            profile.name = member.profile.name.clone().or_else(|| label.and_then(|label| label.parse().ok()));
+        }
+        if profile.name.is_none() {
+            return Err(OrderError(format!("{id} needs a name: ztgate admit {id} --name NAME")));
+        }
+        if let Some(member) = self.member_mut(id) {
+            member.profile = profile;
+        }
+        self.intend(id, true);
+        let (from, why) = (self.member(id).map(|member| member.state), "to be admitted".to_owned());
+        self.noted(id, from.unwrap_or(MemberState::Pending), why);
+        Ok(())
+    }
+
+    fn not_waiting(&self, id: MemberId) -> OrderError {
+        let waits = |member: &&StoredMember| member.state == MemberState::Pending;
+        let near = self.draft.next.members.iter().filter(waits).map(|member| member.id.to_string());
+        let meant = near
+            .map(|other| (strsim::damerau_levenshtein(&other, &id.to_string()), other))
+            .filter(|(distance, _)| *distance <= 2)
+            .min();
+        let hint = match meant {
+            Some((_, other)) => format!("did you mean {other}?"),
+            None => "see who waits: ztgate devices --pending".to_owned(),
+        };
+        OrderError(format!("{id} does not wait here; {hint} To admit it before it knocks, add --ahead"))
+    }
+
+    fn put_out(&mut self, who: &str, to: MemberState, why: Option<&str>) -> Result<(), OrderError> {
+        let id = self.find(who)?;
+        let Some(member) = self.member(id) else { return Ok(()) };
+        let (called, from) = (called(member), member.state);
+        let legal = match to {
+            MemberState::Suspended => from == MemberState::Active,
+            // Whoever knocks and is not wanted can be sent away for good.
+            _ => from != MemberState::Revoked,
+        };
+        let is_to_be_let_in = self.draft.next.outbox.get(&id).is_some_and(|intent| intent.authorize);
+        if from == to && !is_to_be_let_in {
+            self.draft.touched.push((id, Vec::new()));
+            return Ok(());
+        }
+        if !legal && !is_to_be_let_in {
+            return Err(OrderError(format!("{called} is {from}, and only an active device can be {to}")));
+        }
+        self.intend(id, false);
+        self.moved(id, to, why.map_or_else(|| to.to_string(), str::to_owned));
+        Ok(())
+    }
+
+    fn restore(&mut self, who: &str, until: Option<Timestamp>) -> Result<(), OrderError> {
+        self.is_in_future(until)?;
+        let id = self.find(who)?;
+        let Some(member) = self.member_mut(id) else { return Ok(()) };
+        let (called, state) = (called(member), member.state);
+        match state {
+            MemberState::Active => return Err(OrderError(format!("{called} is active already"))),
+            MemberState::Pending => {
+                return Err(OrderError(format!(
+                    "{called} waits and was never in: ztgate admit {id} --name NAME"
+                )));
+            }
+            MemberState::Expired | MemberState::Suspended | MemberState::Revoked => {}
+        }
+        if member.differs || member.proof == PinProof::Failed {
+            return Err(OrderError(format!(
+                "the controller shows another public identity for {called} than the pinned one; it is not let in"
+            )));
+        }
+        member.profile.until = until;
+        member.noticed = None;
+        self.intend(id, true);
+        self.noted(id, state, "to be restored".to_owned());
+        Ok(())
+    }
+
+    fn edit(&mut self, who: &str, edit: &Edit) -> Result<(), OrderError> {
+        let id = self.find(who)?;
+        let Some(member) = self.member(id) else { return Ok(()) };
+        let (state, mut profile) = (member.state, member.profile.clone());
+        match edit {
+            Edit::Rename(name) => profile.name = Some(name.clone()),
+            Edit::Owner(owner) => profile.owner.clone_from(owner),
+            Edit::Groups { add, remove } => {
+                if let Some(absent) = remove.iter().find(|group| !profile.groups.contains(group)) {
+                    return Err(OrderError(format!("{} is not in the group {absent}", called(member))));
+                }
+                let groups = profile.groups.iter().chain(add).filter(|group| !remove.contains(group));
+                profile.groups = groups.cloned().collect::<BTreeSet<_>>().into_iter().collect();
+            }
+            Edit::Until(until) => {
+                if state == MemberState::Expired {
+                    let name = called(member);
+                    return Err(OrderError(format!("{name} has expired: ztgate restore {name} --for 24h")));
+                }
+                self.is_in_future(*until)?;
+                profile.until = *until;
+            }
+            Edit::Notes(notes) => profile.notes.clone_from(notes),
+        }
+        self.rewrite(id, profile);
+        Ok(())
+    }
+
+    fn import(&mut self, devices: &[Listed]) -> Result<(), OrderError> {
+        for Listed { id, profile } in devices {
+            match self.member(*id).map(|member| (member.state, called(member))) {
+                None => self.admit(*id, profile, true)?,
+                Some((MemberState::Pending, _)) => self.let_in(*id, profile)?,
+                Some((MemberState::Active, _)) => {
+                    self.is_in_future(profile.until)?;
+                    self.rewrite(*id, profile.clone());
+                }
+                Some((state, _)) => {
+                    self.rewrite(*id, profile.clone());
+                    let name = profile.name.as_ref().map_or_else(|| id.to_string(), Label::to_string);
+                    let note = format!("{name} stays {state}; to let it in again: ztgate restore {name}");
+                    self.draft.notes.push(note);
+                }
+            }
+        }
+        let listed: BTreeSet<MemberId> = devices.iter().map(|device| device.id).collect();
+        let named = self.draft.next.members.iter().filter(|member| member.profile.name.is_some());
+        let others = named.filter(|member| !listed.contains(&member.id)).count();
+        if others > 0 {
+            self.draft.notes.push(format!("{others} more that the list does not name stay as they are"));
+        }
+        Ok(())
+    }
+
+    /// Puts a profile in another's place, and tells the differences.
+    fn rewrite(&mut self, id: MemberId, profile: Profile) {
+        let Some(member) = self.member_mut(id) else { return };
+        let old = std::mem::replace(&mut member.profile, profile.clone());
+        let state = member.state;
+        if old.until != profile.until {
+            member.noticed = None;
+        }
+        let differences = differences(&old, &profile);
+        for difference in &differences {
+            self.noted(id, state, difference.clone());
+        }
+        if differences.is_empty() {
+            self.draft.touched.push((id, Vec::new()));
+        }
+    }
+
+    /// Records what changes about a device without its state.
+    fn noted(&mut self, id: MemberId, state: MemberState, why: String) {
+        self.record(id, Some(state), state, why.clone());
+        self.tell(id, why);
+    }
+
+    fn moved(&mut self, id: MemberId, to: MemberState, why: String) {
+        let Some(member) = self.member_mut(id) else { return };
+        let from = std::mem::replace(&mut member.state, to);
+        if from != to {
+            self.tell(id, format!("{from} -> {to}"));
+        }
+        self.record(id, Some(from), to, why);
+    }
+
+    fn record(&mut self, member: MemberId, from: Option<MemberState>, to: MemberState, why: String) {
+        let who = self.by.0.clone();
+        self.draft.changes.push(Change { time: self.now, member, from, to, why, who });
+    }
+
+    fn tell(&mut self, id: MemberId, what: String) {
+        match self.draft.touched.iter_mut().find(|(touched, _)| *touched == id) {
+            Some((_, told)) => told.push(what),
+            None => self.draft.touched.push((id, vec![what])),
+        }
+    }
+
+    fn intend(&mut self, id: MemberId, authorize: bool) {
+        let intent = Intent { authorize, since: self.now, who: self.by.0.clone() };
+        self.draft.next.outbox.insert(id, intent);
+    }
+
+    fn is_in_future(&self, until: Option<Timestamp>) -> Result<(), OrderError> {
+        match until {
+            Some(until) if until <= self.now => {
+                Err(OrderError(format!("{until} has passed already; say when it ends: --for 24h")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The member that a person means.
+    fn find(&self, who: &str) -> Result<MemberId, OrderError> {
+        if let Ok(id) = who.parse::<MemberId>()
+            && self.places.contains_key(&id)
+        {
+            return Ok(id);
+        }
+        let members = &self.draft.next.members;
+        let named =
+            |member: &&StoredMember| member.profile.name.as_ref().is_some_and(|name| name.as_str() == who);
+        if let Some(member) = members.iter().find(named) {
+            return Ok(member.id);
+        }
+        let names = members.iter().filter_map(|member| member.profile.name.as_ref());
+        let words = names.map(Label::to_string).chain(members.iter().map(|member| member.id.to_string()));
+        let meant = words
+            .map(|word| (strsim::damerau_levenshtein(&word, who), word))
+            .filter(|(distance, _)| *distance <= 2)
+            .min();
+        let hint = match meant {
+            Some((_, word)) => format!("; did you mean {word}?"),
+            None => ": ztgate devices lists them".to_owned(),
+        };
+        Err(OrderError(format!("no device {who} here{hint}")))
+    }
+
+    /// Holds that one name means one thing, for all that the draft says.
+    fn names_are_one(&self) -> Result<(), OrderError> {
+        let touched: BTreeSet<MemberId> = self.draft.touched.iter().map(|(id, _)| *id).collect();
+        let profiles = || self.draft.next.members.iter().map(|member| (member.id, &member.profile));
+        let mut names: HashMap<&Label, MemberId> = HashMap::new();
+        for (id, name) in profiles().filter_map(|(id, profile)| Some((id, profile.name.as_ref()?))) {
+            if let Some(other) = names.insert(name, id) {
+                return Err(OrderError(format!("{name} is the name of {other} already; choose another")));
+            }
+        }
+        let mut owners: HashMap<&Label, MemberId> = HashMap::new();
+        let mut of_devices: HashMap<&Label, MemberId> = HashMap::new();
+        for (id, profile) in profiles() {
+            owners.extend(profile.owner.as_ref().map(|owner| (owner, id)));
+            of_devices.extend(profile.groups.iter().map(|group| (group, id)));
+        }
+        let is_group = |word: &Label| {
+            of_devices.contains_key(word) || self.groups.iter().any(|group| group.name == *word)
+        };
+        for (id, profile) in profiles().filter(|(id, _)| touched.contains(id)) {
+            let words = profile.name.iter().chain(&profile.owner).chain(&profile.groups);
+            for word in words {
+                if word.as_str().parse::<MemberId>().is_ok() {
+                    return Err(OrderError(format!("{word} looks like a member ID; choose another name")));
+                }
+            }
+            if let Some(name) = &profile.name
+                && (owners.contains_key(name) || is_group(name))
+            {
+                let what = if owners.contains_key(name) { "an owner" } else { "a group" };
+                return Err(OrderError(format!(
+                    "{name} is {what} already, and one name means one thing; choose another"
+                )));
+            }
+            for (word, is_owner) in
+                profile.owner.iter().map(|w| (w, true)).chain(profile.groups.iter().map(|w| (w, false)))
+            {
+                let (what, taken) = match (names.contains_key(word), is_owner) {
+                    (true, _) => ("a device", true),
+                    (false, true) => ("a group", is_group(word)),
+                    (false, false) => ("an owner", owners.contains_key(word)),
+                };
+                if taken {
+                    return Err(OrderError(format!(
+                        "{word} is {what} already, and one name means one thing; choose another"
+                    )));
+                }
+            }
+            let _ = id;
+        }
+        Ok(())
+    }
+}
+
+/// How people call a member.
+pub fn called(member: &StoredMember) -> String {
+    member.profile.name.as_ref().map_or_else(|| member.id.to_string(), Label::to_string)
+}
+
+fn differences(old: &Profile, new: &Profile) -> Vec<String> {
+    let word = |label: &Option<Label>| label.as_ref().map_or("none", Label::as_str).to_owned();
+    let words = |labels: &[Label]| {
+        if labels.is_empty() {
+            return "none".to_owned();
+        }
+        labels.iter().map(Label::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let end = |until: &Option<Timestamp>| until.map_or("never".to_owned(), |until| until.to_string());
+    let mut told = Vec::new();
+    let mut tell = |what: &str, old: String, new: String| {
+        if old != new {
+            told.push(format!("{what} {old} -> {new}"));
+        }
+    };
+    tell("name", word(&old.name), word(&new.name));
+    tell("owner", word(&old.owner), word(&new.owner));
+    tell("groups", words(&old.groups), words(&new.groups));
+    tell("expires", end(&old.until), end(&new.until));
+    if old.notes != new.notes {
+        told.push("notes changed".to_owned());
+    }
+    told
+}

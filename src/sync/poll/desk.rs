@@ -1,0 +1,390 @@
+//! Orders carried out, and the controller told: what is intended is on disk first, then at the controller, then read back.
+//!
+//! Rights that shrink do not wait for either: they hold here from the moment the order is heard.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{News, RosterTask};
+use crate::model::{MemberId, MemberState, Moment};
+use crate::store::{Change, Intent, StoredRoster};
+use crate::sync::lifecycle::{self, Draft};
+use crate::sync::order::{
+    Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Reply, Request,
+};
+use crate::zerotier::{ApiError, ControllerMember};
+
+/// How long a person waits for the controller before being told that it will be told later.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Between two attempts to tell the controller the same thing: twice as long each time, up to a minute.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// One call to the controller, read back included, takes no longer.
+const TELL: Duration = Duration::from_secs(20);
+
+/// Ends are looked at this often at least, for the wall clock may be set.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// A notice goes out so long before a device expires, or after half of its time if that is later.
+const NOTICE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is under way.
+#[derive(Default)]
+pub(super) struct Desk {
+    pub telling: Option<BoxFuture<'static, Told>>,
+    /// Attempts that failed.
+    troubles: HashMap<MemberId, Trouble>,
+    /// When the controller last showed that it knows what it was told.
+    told: HashMap<MemberId, Moment>,
+    waiting: Vec<Waiting>,
+    syncs: Vec<(bool, Reply<Done>)>,
+    /// How gateway and controller differed at the last look.
+    pub plan: Vec<Difference>,
+}
+
+/// The controller's answer to one telling.
+pub(super) struct Told {
+    member: MemberId,
+    authorize: bool,
+    result: Result<ControllerMember, ApiError>,
+}
+
+struct Trouble {
+    pause: Duration,
+    again: Instant,
+    why: String,
+}
+
+/// Somebody who waits for the controller to know.
+struct Waiting {
+    done: Done,
+    open: HashSet<MemberId>,
+    until: Instant,
+    reply: Reply<Done>,
+}
+
+impl Desk {
+    /// Whether the controller was told something of a member after it was asked about everything.
+    pub fn was_told_after(&self, member: MemberId, asked: Moment) -> bool {
+        self.told.get(&member).is_some_and(|&told| told >= asked)
+    }
+
+    pub fn trouble(&self, member: MemberId) -> Option<&str> {
+        self.troubles.get(&member).map(|trouble| trouble.why.as_str())
+    }
+
+    /// Whom to tell about next: rights that shrink first, then the oldest; not those that failed a moment ago.
+    fn next(&self, outbox: &BTreeMap<MemberId, Intent>, now: Instant) -> Option<(MemberId, bool)> {
+        let ready = |id: &MemberId| self.troubles.get(id).is_none_or(|trouble| trouble.again <= now);
+        let (id, intent) = outbox
+            .iter()
+            .filter(|(id, _)| ready(id))
+            .min_by_key(|(_, intent)| (intent.authorize, intent.since))?;
+        Some((*id, intent.authorize))
+    }
+}
+
+impl RosterTask {
+    pub(super) fn hear(&mut self, request: Request) {
+        match request {
+            Request::CarryOut { order, by, reply } => self.carry_out(&order, &by, reply),
+            Request::History { member, reply } => {
+                let _ = reply.send(self.history(member));
+            }
+        }
+    }
+
+    fn history(&self, member: Option<MemberId>) -> Result<Vec<Event>, OrderError> {
+        let changes = self.store.changes().map_err(|error| OrderError(error.to_string()))?;
+        let wanted = changes.into_iter().filter(|change| member.is_none_or(|id| id == change.member));
+        Ok(wanted.map(event).collect())
+    }
+
+    fn carry_out(&mut self, order: &Order, by: &Actor, reply: Reply<Done>) {
+        if let Order::Sync { dry_run } = *order {
+            self.desk.syncs.push((dry_run, reply));
+            self.poll_now.notify_one();
+            return;
+        }
+        let config = self.config.borrow().clone();
+        let drafted = if self.first_start {
+            let why =
+                "the gateway has not heard from the controller yet; `ztgate status` tells what it waits for";
+            Err(OrderError(why.to_owned()))
+        } else {
+            lifecycle::draft(order, &self.known, &config.groups, by, self.clock.now())
+        };
+        let draft = match drafted {
+            Ok(draft) => draft,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let dry_run = matches!(order, Order::Import { dry_run: true, .. });
+        if dry_run || draft.is_empty() {
+            let _ = reply.send(Ok(self.done(&draft)));
+            return;
+        }
+        if let Err(error) = self.put_in_force(&draft) {
+            let _ = reply.send(Err(error));
+            return;
+        }
+        let open: HashSet<MemberId> =
+            draft.touched.iter().map(|(id, _)| *id).filter(|id| self.known.outbox.contains_key(id)).collect();
+        for id in &open {
+            // A person who asks is not made to wait for a pause.
+            self.desk.troubles.remove(id);
+        }
+        let waiting = Waiting { done: self.done(&draft), open, until: Instant::now() + PATIENCE, reply };
+        self.desk.waiting.push(waiting);
+        self.answer_waiting();
+    }
+
+    /// Makes a draft what holds. One that lets somebody in is on disk before anything else; of any other only its record
+    /// waits for the disk.
+    fn put_in_force(&mut self, draft: &Draft) -> Result<(), OrderError> {
+        let widens = draft.widens();
+        if widens {
+            self.write(&draft.next, &draft.changes).map_err(|error| {
+                OrderError(format!(
+                    "{error}; nobody new is let in until it can be written, and nothing was changed"
+                ))
+            })?;
+        }
+        let before = std::mem::replace(&mut self.known, draft.next.clone());
+        self.publish();
+        if !widens && let Err(error) = self.write_over(&before, &draft.changes) {
+            tracing::error!("{error}; it holds, and is written as soon as that is possible");
+        }
+        self.spread(&draft.changes);
+        Ok(())
+    }
+
+    /// Writes what is known over what was.
+    fn write_over(&mut self, before: &StoredRoster, changes: &[Change]) -> Result<(), OrderError> {
+        let next = self.known.clone();
+        if next == *before && changes.is_empty() {
+            return Ok(());
+        }
+        self.write(&next, changes).map_err(|error| {
+            self.unkept.get_or_insert_default().extend_from_slice(changes);
+            OrderError(error)
+        })
+    }
+
+    fn write(&mut self, next: &StoredRoster, changes: &[Change]) -> Result<(), String> {
+        let mut all = self.unkept.clone().unwrap_or_default();
+        all.extend_from_slice(changes);
+        self.store.save(next, &all).map_err(|error| error.to_string())?;
+        self.unkept = None;
+        self.kept_at = self.clock.instant();
+        Ok(())
+    }
+
+    fn done(&self, draft: &Draft) -> Done {
+        let changed = |(id, told): &(MemberId, Vec<String>)| {
+            let member = draft.next.members.iter().find(|member| member.id == *id);
+            Changed {
+                member: *id,
+                name: member.and_then(|member| member.profile.name.clone()),
+                state: member.map_or(MemberState::Pending, |member| member.state),
+                gateway: told.clone(),
+                controller: AtTheController::Nothing,
+            }
+        };
+        Done {
+            devices: draft.touched.iter().map(changed).collect(),
+            plan: Vec::new(),
+            notes: draft.notes.clone(),
+        }
+    }
+
+    /// Begins to tell the controller the next thing, if there is one and nothing is being told.
+    pub(super) fn tell_next(&mut self) {
+        if self.desk.telling.is_some() {
+            return;
+        }
+        let Some((member, authorize)) = self.desk.next(&self.known.outbox, Instant::now()) else { return };
+        let controller = self.controller.clone();
+        self.desk.telling = Some(
+            async move {
+                let told = tokio::time::timeout(TELL, controller.set_authorized(member, authorize)).await;
+                let result = told.unwrap_or_else(|_| Err(ApiError::NoAnswer { seconds: TELL.as_secs() }));
+                Told { member, authorize, result }
+            }
+            .boxed(),
+        );
+    }
+
+    /// The controller answered, or did not.
+    pub(super) fn told(&mut self, told: Told) {
+        let Told { member, authorize, result } = told;
+        // Somebody may want something else by now; then this said nothing.
+        let still = self.known.outbox.get(&member).is_some_and(|intent| intent.authorize == authorize);
+        self.desk.told.insert(member, self.clock.instant());
+        if !still {
+            return;
+        }
+        match result {
+            Ok(seen) if seen.authorized == authorize => {
+                self.desk.troubles.remove(&member);
+                self.knows(member, authorize);
+            }
+            Ok(_) => self.trouble(member, "it shows another word than it was given".to_owned()),
+            Err(error) => self.trouble(member, error.to_string()),
+        }
+    }
+
+    /// The controller has shown that it knows.
+    fn knows(&mut self, member: MemberId, authorize: bool) {
+        let draft = if authorize {
+            let Some(draft) = lifecycle::granted(&self.known, member, self.clock.now()) else { return };
+            if let Err(error) = self.write(&draft.next, &draft.changes) {
+                // The intent stays on disk, so nothing is lost: it is told again.
+                return self.trouble(member, error);
+            }
+            self.known = draft.next.clone();
+            draft
+        } else {
+            let Some(next) = lifecycle::taken_back(&self.known, member) else { return };
+            let before = std::mem::replace(&mut self.known, next.clone());
+            // Should the disk not take it, the next start finds it so at the controller.
+            let _ = self.write_over(&before, &[]);
+            Draft { next, changes: Vec::new(), touched: Vec::new(), notes: Vec::new() }
+        };
+        self.publish();
+        self.spread(&draft.changes);
+        // Its address is assigned after the answer.
+        self.poll_now.notify_one();
+        for waiting in self.desk.waiting.iter_mut().filter(|waiting| waiting.open.contains(&member)) {
+            waiting.open.remove(&member);
+            if let Some(changed) = waiting.done.devices.iter_mut().find(|changed| changed.member == member) {
+                changed.controller =
+                    if authorize { AtTheController::Authorized } else { AtTheController::Deauthorized };
+                let moved = draft.changes.iter().find(|change| change.member == member);
+                if let Some(Change { from: Some(from), to, .. }) = moved {
+                    changed.gateway = vec![format!("{from} -> {to}")];
+                    changed.state = *to;
+                }
+            }
+        }
+        self.answer_waiting();
+    }
+
+    fn trouble(&mut self, member: MemberId, why: String) {
+        let pause =
+            self.desk.troubles.get(&member).map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        if self.desk.trouble(member) != Some(why.as_str()) {
+            tracing::warn!(%member, "the controller could not be told yet: {why}");
+        }
+        for waiting in &mut self.desk.waiting {
+            if waiting.open.remove(&member)
+                && let Some(changed) =
+                    waiting.done.devices.iter_mut().find(|changed| changed.member == member)
+            {
+                changed.controller = AtTheController::Queued(why.clone());
+            }
+        }
+        self.desk.troubles.insert(member, Trouble { pause, again: Instant::now() + pause, why });
+        self.publish();
+        self.answer_waiting();
+    }
+
+    /// Answers those for whom nothing is open any more.
+    fn answer_waiting(&mut self) {
+        let (ready, open) =
+            std::mem::take(&mut self.desk.waiting).into_iter().partition(|waiting| waiting.open.is_empty());
+        self.desk.waiting = open;
+        let ready: Vec<Waiting> = ready;
+        for waiting in ready {
+            let _ = waiting.reply.send(Ok(waiting.done));
+        }
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn give_up_waiting(&mut self) {
+        let now = Instant::now();
+        for waiting in self.desk.waiting.iter_mut().filter(|waiting| waiting.until <= now) {
+            for member in std::mem::take(&mut waiting.open) {
+                if let Some(changed) =
+                    waiting.done.devices.iter_mut().find(|changed| changed.member == member)
+                {
+                    changed.controller = AtTheController::Queued("it has not answered yet".to_owned());
+                }
+            }
+        }
+        self.answer_waiting();
+    }
+
+    /// Answers those who asked how gateway and controller differ.
+    pub(super) fn answer_syncs(&mut self, error: Option<&str>) {
+        for (dry_run, reply) in std::mem::take(&mut self.desk.syncs) {
+            let answer = match error {
+                Some(error) => Err(OrderError(format!("the controller gives no good answer: {error}"))),
+                None => Ok(Done { plan: self.desk.plan.clone(), ..Done::default() }),
+            };
+            if !dry_run {
+                self.desk.troubles.clear();
+            }
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Expires those whose time has come, and gives notice of those whose time comes soon.
+    pub(super) fn expire(&mut self) {
+        let now = self.clock.now();
+        if let Some(draft) = lifecycle::expire(&self.known, now) {
+            // It is no widening, so it holds whatever the disk says.
+            let _ = self.put_in_force(&draft);
+        }
+        let due: Vec<MemberId> = self
+            .known
+            .members
+            .iter()
+            .filter(|member| lifecycle::is_due_notice(member, now, NOTICE))
+            .map(|m| m.id)
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        let before = self.known.clone();
+        for id in due {
+            if let Some(member) = self.known.members.iter_mut().find(|member| member.id == id) {
+                member.noticed = member.profile.until;
+            }
+            if let Some(member) = self.known.members.iter().find(|member| member.id == id) {
+                let view = Box::new(self.view_of(member, now));
+                tracing::info!(device = %lifecycle::called(member), "expires soon");
+                let _ = self.news.send(News::ExpiresSoon(view));
+            }
+        }
+        let _ = self.write_over(&before, &[]);
+    }
+
+    /// How long nothing is due.
+    pub(super) fn until_due(&self) -> Duration {
+        let (wall, now) = (self.clock.now(), Instant::now());
+        let from_wall = |at: Timestamp| Duration::try_from(at.duration_since(wall)).unwrap_or_default();
+        let ends = lifecycle::next_moment(&self.known, NOTICE).map(from_wall);
+        let waits = self.desk.waiting.iter().map(|waiting| waiting.until.saturating_duration_since(now));
+        let tells = self
+            .known
+            .outbox
+            .keys()
+            .filter_map(|id| self.desk.troubles.get(id))
+            .map(|trouble| trouble.again.saturating_duration_since(now));
+        ends.into_iter().chain(waits).chain(tells).min().unwrap_or(LOOK).min(LOOK)
+    }
+}
+
+fn event(change: Change) -> Event {
+    let Change { time, member, from, to, why, who } = change;
+    Event { time, member, from, to, why, who }
+}
