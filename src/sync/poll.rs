@@ -37,9 +37,13 @@ impl Limits {
     pub const CENTRAL: Self =
         Self { poll: Duration::from_secs(30), stale: Duration::from_secs(24 * 60 * 60) };
 
+    /// A node on another machine: every 5 s; 24 h, for the same reason.
+    pub const REMOTE: Self = Self { poll: Self::LOCAL.poll, stale: Self::CENTRAL.stale };
+
     pub fn of(kind: &config::Controller) -> Self {
         match kind {
             config::Controller::Local => Self::LOCAL,
+            config::Controller::Remote { .. } => Self::REMOTE,
             config::Controller::Central { .. } => Self::CENTRAL,
         }
     }
@@ -52,6 +56,9 @@ impl Limits {
 pub fn controller(config: &Config, node: &NodeClient) -> Result<Arc<dyn Controller>, UrlError> {
     Ok(match &config.controller {
         config::Controller::Local => Arc::new(LocalController::new(node.clone(), config.network)),
+        config::Controller::Remote { url, token_file } => {
+            Arc::new(LocalController::remote(url, token_file, config.network)?)
+        }
         config::Controller::Central { url, token_file } => {
             Arc::new(CentralController::new(url, token_file, config.network)?)
         }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::identity::IdentityProof;
 use crate::model::{ManualClock, MemberState};
-use crate::zerotier::{ApiError, ControllerMember};
+use crate::zerotier::{ApiError, ControllerMember, Proposal};
 
 const NETWORK: &str = "5e02d9cb41c0ffee";
 const A: &str = "c4c8812898:0:203ee6338341519b07a30250ac1b5d0199417a7d94db550f8187e908dc8e3019ebff0c8010ce10c249475d06ae4799a3fc61a74192c25b231c7085428a1dfe5d";
@@ -32,6 +32,19 @@ impl Controller for Told {
         let answer = if view.members.is_empty() { Err(ApiError::NoMembers) } else { Ok(view) };
         futures_util::future::ready(answer).boxed()
     }
+
+    // Polling only reads.
+    fn set_authorized(&self, _: MemberId, _: bool) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
+        unreachable!()
+    }
+
+    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>> {
+        unreachable!()
+    }
+
+    fn apply<'a>(&'a self, _: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
+        unreachable!()
+    }
 }
 
 fn member(identity: &str, authorized: bool) -> ControllerMember {
@@ -46,6 +59,7 @@ fn member(identity: &str, authorized: bool) -> ControllerMember {
         revision: None,
         version: None,
         last_seen: None,
+        physical: None,
     }
 }
 
