@@ -46,6 +46,8 @@ pub struct Node {
 pub enum Controller {
     /// The node on this machine is the network's controller; same API, same token.
     Local,
+    /// A node elsewhere is: the same API, behind TLS or brought to this machine by a tunnel, with a token of its own.
+    Remote { url: String, token_file: PathBuf },
     /// ZeroTier Central's API, version 1.
     Central { url: String, token_file: PathBuf },
 }

@@ -133,7 +133,7 @@ fn read_zone(root: &Section<'_>, report: &mut Report) -> Option<Zone> {
 }
 
 /// `[controller]` and `[node]`. The node's token may stand in either while the node is the controller, for it is one
-/// token; with Central each has its own.
+/// token; a controller elsewhere has its own.
 fn read_api(root: &Section<'_>, folder: &Path, report: &mut Report) -> (Node, Controller) {
     let node = root.section("node", report);
     let controller = root.section("controller", report);
@@ -148,37 +148,70 @@ fn read_api(root: &Section<'_>, folder: &Path, report: &mut Report) -> (Node, Co
     let url = node.as_ref().and_then(|section| read_node_url(section, report));
     let url = url.unwrap_or_else(|| NODE_URL.to_owned());
 
-    let central = controller.as_ref().is_some_and(|section| is_central(section, report));
-    match &controller {
-        Some(section) if central => {
-            if section.get("token_file").is_none() {
-                let hint = "make an API token at my.zerotier.com under Account, put it alone into a file of mode 0600";
-                let at = section.spot.missing("token_file");
-                report.error(&at, "missing: the file with ZeroTier Central's API token", hint);
-            }
-            let token_file = folder.join(node_token.unwrap_or(NODE_TOKEN));
-            let central = Controller::Central {
-                url: read_central_url(section, report),
-                token_file: folder.join(controller_token.unwrap_or_default()),
-            };
-            (Node { url, token_file }, central)
+    let place = controller.as_ref().map_or(Place::Here, |section| read_place(section, &url, report));
+    let own_token = |at: &Section<'_>, what: &str, hint: &str, report: &mut Report| {
+        if at.get("token_file").is_none() {
+            report.error(&at.spot.missing("token_file"), format!("missing: the file with {what}"), hint);
         }
-        _ => {
-            if let Some(item) = controller.as_ref().and_then(|section| section.get("url")) {
-                let hint = "write url under [node]";
-                report.error(&item.spot, "a local controller answers where the node does", hint);
-            }
-            if let (Some(one), Some(other), Some(section)) = (controller_token, node_token, &controller)
+        folder.join(controller_token.unwrap_or_default())
+    };
+    let (controller, node_token) = match (place, &controller) {
+        (Place::Remote(url), Some(section)) => {
+            let hint = "copy the text of its authtoken.secret alone into a file of mode 0600; if it is this machine's node \
+                        that answers there, write url under [node] instead";
+            let token_file = own_token(section, "the controller's token", hint, report);
+            (Controller::Remote { url, token_file }, node_token)
+        }
+        (Place::Central(url), Some(section)) => {
+            let hint =
+                "make an API token at my.zerotier.com under Account, put it alone into a file of mode 0600";
+            let token_file = own_token(section, "ZeroTier Central's API token", hint, report);
+            (Controller::Central { url, token_file }, node_token)
+        }
+        (_, section) => {
+            if let (Some(one), Some(other), Some(section)) = (controller_token, node_token, section)
                 && one != other
             {
                 let at = section.spot.missing("token_file");
                 let message = "names another file than node.token_file; a local controller and its node share one token";
                 report.error(&at, message, "remove one of the two lines");
             }
-            let token_file = folder.join(controller_token.or(node_token).unwrap_or(NODE_TOKEN));
-            (Node { url, token_file }, Controller::Local)
+            (Controller::Local, controller_token.or(node_token))
         }
+    };
+    (Node { url, token_file: folder.join(node_token.unwrap_or(NODE_TOKEN)) }, controller)
+}
+
+/// Where the controller answers.
+enum Place {
+    /// Where the node does.
+    Here,
+    Remote(String),
+    Central(String),
+}
+
+fn read_place(controller: &Section<'_>, node_url: &str, report: &mut Report) -> Place {
+    if is_central(controller, report) {
+        return Place::Central(read_central_url(controller, report));
     }
+    let Some(item) = controller.get("url") else { return Place::Here };
+    let Some(text) = item.text(report) else { return Place::Here };
+    let url = text.trim_end_matches('/');
+    if url == node_url {
+        report.error(&item.spot, "a local controller answers where the node does", "remove the line");
+        return Place::Here;
+    }
+    if !keeps_a_token(text) {
+        let hint = "the token drives the whole controller, so it travels over TLS, or to this machine: \
+                    \"ssh -L 19993:127.0.0.1:9993\" brings a controller here";
+        report.error(
+            &item.spot,
+            "expected a URL like https://controller.example.org or http://127.0.0.1:19993",
+            hint,
+        );
+        return Place::Here;
+    }
+    Place::Remote(url.to_owned())
 }
 
 fn is_central(controller: &Section<'_>, report: &mut Report) -> bool {
@@ -187,7 +220,7 @@ fn is_central(controller: &Section<'_>, report: &mut Report) -> bool {
         None | Some("local") => false,
         Some("central") => true,
         Some(other) => {
-            let hint = "\"local\": the node on this machine is the controller; \"central\": ZeroTier's own, my.zerotier.com";
+            let hint = "\"local\": a ZeroTier node is the controller, this machine's or the one at url; \"central\": ZeroTier's own, my.zerotier.com";
             report.error(
                 &item.spot,
                 format!("expected \"local\" or \"central\", found {}", quote(other)),
@@ -215,14 +248,18 @@ fn read_node_url(node: &Section<'_>, report: &mut Report) -> Option<String> {
 fn read_central_url(controller: &Section<'_>, report: &mut Report) -> String {
     let Some(item) = controller.get("url") else { return CENTRAL_URL.to_owned() };
     let Some(text) = item.text(report) else { return CENTRAL_URL.to_owned() };
-    let uri = text.parse::<http::Uri>().ok();
-    let host = uri.as_ref().and_then(http::Uri::host).filter(|_| !text.contains(['@', '?', '#']));
-    let secure = uri.as_ref().and_then(http::Uri::scheme_str) == Some("https");
-    if host.is_none() || !(secure || is_loopback(text)) {
+    if !keeps_a_token(text) {
         let hint = "leave the line out for ZeroTier's own";
         report.error(&item.spot, format!("expected an https URL like {CENTRAL_URL}"), hint);
     }
     text.trim_end_matches('/').to_owned()
+}
+
+/// A URL that a token may be sent to: over TLS, or to this machine.
+fn keeps_a_token(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    let secure = uri.scheme_str() == Some("https") && uri.host().is_some() && !text.contains(['@', '?', '#']);
+    secure || is_loopback(text)
 }
 
 /// `http://` to this machine, by address so that no resolver has a say.

@@ -120,9 +120,9 @@ fn controller(to: &mut String, found: &Found) -> std::fmt::Result {
     )?;
     writeln!(
         to,
-        "# service write kind = \"central\", name the file with its API token here, and the local node's"
+        "# service write kind = \"central\", for a node elsewhere url = \"https://...\"; name the file with"
     )?;
-    writeln!(to, "# token file under [node].")?;
+    writeln!(to, "# that one's token here, and the local node's under [node].")?;
     writeln!(to, "[controller]\nkind = \"local\"")?;
     match found.token_file.as_deref() {
         Some(file) if file != Path::new(NODE_TOKEN) => {

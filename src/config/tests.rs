@@ -138,7 +138,7 @@ allow = ["*"]
     ztgate.toml:3: domain: unknown key
       hint: did you mean "zone"?
     ztgate.toml:5: controller.kind: expected "local" or "central", found "cloud"
-      hint: "local": the node on this machine is the controller; "central": ZeroTier's own, my.zerotier.com
+      hint: "local": a ZeroTier node is the controller, this machine's or the one at url; "central": ZeroTier's own, my.zerotier.com
     ztgate.toml:6: controller.token: the token itself does not belong in this file; name its file with token_file
     ztgate.toml:7: tls.certificate: missing
       hint: name both PEM files, or remove [tls] for a private CA
@@ -420,8 +420,34 @@ token_file = "b"
     ztgate.toml:3: controller.token_file: names another file than node.token_file; a local controller and its node share one token
       hint: remove one of the two lines
     ztgate.toml:4: controller.url: a local controller answers where the node does
-      hint: write url under [node]
+      hint: remove the line
     "#);
+}
+
+#[test]
+fn a_controller_elsewhere_needs_its_own_token_and_a_safe_way_there() {
+    let main =
+        |rest: &str| format!("network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[controller]\n{rest}");
+    insta::assert_snapshot!(said(&main("url = \"http://192.168.1.1:9993\"\ntoken_file = \"a\""), &[]), @r#"
+    ztgate.toml:4: controller.url: expected a URL like https://controller.example.org or http://127.0.0.1:19993
+      hint: the token drives the whole controller, so it travels over TLS, or to this machine: "ssh -L 19993:127.0.0.1:9993" brings a controller here
+    "#);
+    insta::assert_snapshot!(said(&main("url = \"https://controller.example.org\""), &[]), @r"
+    ztgate.toml:3: controller.token_file: missing: the file with the controller's token
+      hint: copy the text of its authtoken.secret alone into a file of mode 0600; if it is this machine's node that answers there, write url under [node] instead
+    ");
+
+    let tunnel = main(
+        "kind = \"local\"\nurl = \"http://127.0.0.1:19993/\"\ntoken_file = \"a\"\n[node]\ntoken_file = \"b\"",
+    );
+    let config = from_text(&tunnel, &[]).unwrap();
+    let file = |name: &str| Path::new("/etc/ztgate").join(name);
+    let remote = Controller::Remote { url: "http://127.0.0.1:19993".into(), token_file: file("a") };
+    assert_eq!(config.controller, remote);
+    assert_eq!(config.node, Node { url: gateway::NODE_URL.into(), token_file: file("b") });
+    let secure =
+        from_text(&main("url = \"https://controller.example.org\"\ntoken_file = \"a\""), &[]).unwrap();
+    assert_eq!(secure.node.token_file, Path::new(gateway::NODE_TOKEN), "never the controller's");
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn seen(id: &str, authorized: bool) -> ControllerMember {
         revision: None,
         version: None,
         last_seen: None,
+        physical: None,
     }
 }
 

@@ -44,9 +44,13 @@ impl Limits {
     pub const CENTRAL: Self =
         Self { poll: Duration::from_secs(30), stale: Duration::from_secs(24 * 60 * 60) };
 
+    /// A node on another machine: every 5 s; 24 h, for the same reason.
+    pub const REMOTE: Self = Self { poll: Self::LOCAL.poll, stale: Self::CENTRAL.stale };
+
     pub fn of(kind: &config::Controller) -> Self {
         match kind {
             config::Controller::Local => Self::LOCAL,
+            config::Controller::Remote { .. } => Self::REMOTE,
             config::Controller::Central { .. } => Self::CENTRAL,
         }
     }
@@ -59,6 +63,9 @@ impl Limits {
 pub fn controller(config: &Config, node: &NodeClient) -> Result<Arc<dyn Controller>, UrlError> {
     Ok(match &config.controller {
         config::Controller::Local => Arc::new(LocalController::new(node.clone(), config.network)),
+        config::Controller::Remote { url, token_file } => {
+            Arc::new(LocalController::remote(url, token_file, config.network)?)
+        }
         config::Controller::Central { url, token_file } => {
             Arc::new(CentralController::new(url, token_file, config.network)?)
         }
@@ -272,13 +279,23 @@ impl RosterTask {
         let asked = (self.clock.now(), self.clock.instant());
         async move {
             let view = tokio::time::timeout(VIEW_DEADLINE, controller.view());
-            let (status, view) = tokio::join!(node.status(), view);
+            let (status, peers, view) = tokio::join!(node.status(), node.peers(), view);
             let gateway = status.ok().map(|status| status.address);
             let view = match view {
                 Ok(view) => view.map_err(|error| error.to_string()),
                 Err(_) => Err(format!("no whole answer within {} s", VIEW_DEADLINE.as_secs())),
             };
-            Answer { gateway, asked, view, heard: Vec::new() }
+            // Presence is a courtesy: a node that does not say takes nothing from the rest.
+            let peers = peers.unwrap_or_default().into_iter().map(|peer| {
+                let physical = peer.physical.map(|physical| physical.to_string());
+                (peer.id, Presence { last_seen: peer.last_heard, physical })
+            });
+            let told = view.iter().flat_map(|view: &ControllerView| &view.members).map(|member| {
+                let physical = member.physical.map(|physical| physical.to_string());
+                (member.id, Presence { last_seen: member.last_seen, physical })
+            });
+            let heard = told.chain(peers).collect();
+            Answer { gateway, asked, view, heard }
         }
         .boxed()
     }
@@ -295,7 +312,8 @@ impl RosterTask {
         };
         let config = self.config.borrow().clone();
         let (wall, instant) = answer.asked;
-        for (id, presence) in answer.heard {
+        let listed: HashSet<MemberId> = view.members.iter().map(|member| member.id).collect();
+        for (id, presence) in answer.heard.into_iter().filter(|(id, _)| listed.contains(id)) {
             let known = self.presence.entry(id).or_default();
             known.last_seen = presence.last_seen.max(known.last_seen);
             known.physical = presence.physical.or(known.physical.take());

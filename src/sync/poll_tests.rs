@@ -9,7 +9,7 @@ use crate::config::Device;
 use crate::identity::IdentityProof;
 use crate::model::ManualClock;
 use crate::sync::order::{Actor, AtTheController, Done, Order, OrderError, Profile};
-use crate::zerotier::{ApiError, ControllerMember};
+use crate::zerotier::{ApiError, ControllerMember, Proposal};
 
 const NETWORK: &str = "5e02d9cb41c0ffee";
 const A: &str = "c4c8812898:0:203ee6338341519b07a30250ac1b5d0199417a7d94db550f8187e908dc8e3019ebff0c8010ce10c249475d06ae4799a3fc61a74192c25b231c7085428a1dfe5d";
@@ -49,6 +49,14 @@ impl Controller for Told {
         };
         futures_util::future::ready(answer).boxed()
     }
+
+    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>> {
+        unreachable!()
+    }
+
+    fn apply<'a>(&'a self, _: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
+        unreachable!()
+    }
 }
 
 fn member(identity: &str, authorized: bool) -> ControllerMember {
@@ -63,6 +71,7 @@ fn member(identity: &str, authorized: bool) -> ControllerMember {
         revision: None,
         version: None,
         last_seen: None,
+        physical: None,
     }
 }
 

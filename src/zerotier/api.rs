@@ -1,14 +1,17 @@
 //! A JSON API behind a token file: one call, and every way in which an answer can be odd.
+//!
+//! A write's own answer is not believed: what counts is what the API says when asked again.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::http::{Endpoint, HttpError, Reply, UrlError};
+use super::http::{Ask, Endpoint, HttpError, Reply, UrlError};
 use super::token::{self, Owners, Secret, SecretError};
 use crate::model::{MemberId, NetworkId};
 
@@ -34,9 +37,6 @@ pub enum ApiError {
          or set kind = \"central\" under [controller] in ztgate.toml"
     )]
     NoController,
-    /// Whether it did what it was asked is not known.
-    #[error("no answer within {seconds} s; it may have done it nevertheless")]
-    NoAnswer { seconds: u64 },
     #[error(
         "the controller has no network {0}; compare network in ztgate.toml with: \
          sudo zerotier-cli listnetworks"
@@ -54,11 +54,62 @@ pub enum ApiError {
     NoMembers,
     #[error("the member list has {got} entries where the controller counts {counted}")]
     ShortList { got: usize, counted: u64 },
+    #[error("{url} takes no more requests for now; try again in {} s", .retry_after.as_secs())]
+    Busy { url: String, retry_after: Duration },
+    #[error(
+        "the controller answered, but {what} is still {found} there where {wanted} was asked for; type the command again, \
+         and if that does not help set it in the controller's own interface"
+    )]
+    NotTaken { what: String, wanted: String, found: String },
+    #[error(
+        "{what}: the controller may have done it or not ({why}); type the command again, for doing it twice does no harm"
+    )]
+    Unsure { what: String, why: Box<ApiError> },
+    #[error("the controller does not know {0}; let the device ask to join first: zerotier-cli join {1}")]
+    UnknownMember(MemberId, NetworkId),
+    #[error(
+        "{what} was changed at the controller in the meantime; type the command again to see what is there now"
+    )]
+    Changed { what: String },
+}
+
+impl ApiError {
+    /// How long the other side wants to be left alone; `None` if it did not say so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => Some(*retry_after),
+            Self::Unsure { why, .. } => why.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Whether what was asked for may have been carried out all the same.
+    fn leaves_it_open(&self) -> bool {
+        match self {
+            Self::Http { source, .. } => source.may_have_been_sent(),
+            Self::Status { status, .. } => status.is_server_error(),
+            _ => false,
+        }
+    }
 }
 
 fn said(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(": {detail}") }
 }
+
+/// How a write went, as far as its own answer tells.
+#[derive(Debug)]
+pub(super) enum Posted {
+    /// It was answered as a success; whether it took is to be read back.
+    Answered,
+    /// What it was about is not there.
+    NotFound,
+    /// It may have been carried out or not.
+    Open(ApiError),
+}
+
+/// How long to stay away from an API that says 429 and not for how long, and how long at most: a revocation may wait.
+const BUSY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10 * 60));
 
 /// How the token travels.
 #[derive(Clone, Copy)]
@@ -114,7 +165,7 @@ impl Api {
 
     /// What a path answers; `None` where it answers 404.
     pub(super) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ApiError> {
-        let reply = self.call(path).await?;
+        let reply = self.call(&Ask::Get, path).await?;
         if reply.status == StatusCode::NOT_FOUND && !is_html(&reply) {
             return Ok(None);
         }
@@ -123,31 +174,53 @@ impl Api {
 
     /// What a path answers, where even 404 is odd.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
-        let reply = self.call(path).await?;
+        let reply = self.call(&Ask::Get, path).await?;
         self.read(path, &reply)
     }
 
-    /// One call. A node may have made a new token since the file was read: on 401 it is read and tried once more.
-    async fn call(&self, path: &str) -> Result<Reply, ApiError> {
-        let reply = self.attempt(path).await?;
-        if reply.status != StatusCode::UNAUTHORIZED {
-            return Ok(reply);
-        }
-        let reply = self.attempt(path).await?;
-        if reply.status != StatusCode::UNAUTHORIZED {
-            return Ok(reply);
-        }
-        Err(ApiError::Unauthorized { url: self.url(path), file: self.0.token_file.clone() })
+    /// Writes JSON at a path.
+    pub(super) async fn post(&self, path: &str, json: &serde_json::Value) -> Result<Posted, ApiError> {
+        let posted = match self.call(&Ask::Post(json.to_string().into()), path).await {
+            Ok(reply) if reply.status == StatusCode::NOT_FOUND && !is_html(&reply) => {
+                return Ok(Posted::NotFound);
+            }
+            Ok(reply) if reply.status.is_success() => return Ok(Posted::Answered),
+            Ok(reply) => {
+                let detail = detail(&reply.body);
+                ApiError::Status { url: self.url(path), status: reply.status, detail }
+            }
+            Err(error) => error,
+        };
+        if posted.leaves_it_open() { Ok(Posted::Open(posted)) } else { Err(posted) }
     }
 
-    async fn attempt(&self, path: &str) -> Result<Reply, ApiError> {
+    /// One call. A node may have made a new token since the file was read: on 401 it is read and tried once more.
+    async fn call(&self, ask: &Ask, path: &str) -> Result<Reply, ApiError> {
+        let mut reply = self.attempt(ask, path).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            reply = self.attempt(ask, path).await?;
+        }
+        match reply.status {
+            StatusCode::UNAUTHORIZED => {
+                Err(ApiError::Unauthorized { url: self.url(path), file: self.0.token_file.clone() })
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                let (usual, longest) = BUSY;
+                let retry_after = reply.retry_after.unwrap_or(usual).clamp(usual, longest);
+                Err(ApiError::Busy { url: self.url(path), retry_after })
+            }
+            _ => Ok(reply),
+        }
+    }
+
+    async fn attempt(&self, ask: &Ask, path: &str) -> Result<Reply, ApiError> {
         let secret = token::read(&self.0.token_file, self.0.owners)?;
         let header = self
             .0
             .scheme
             .header(&secret)
             .ok_or_else(|| ApiError::Token(SecretError::NotText(self.0.token_file.clone())))?;
-        let reply = self.0.endpoint.get(path, header).await;
+        let reply = self.0.endpoint.call(ask, path, header).await;
         reply.map_err(|source| ApiError::Http { url: self.url(path), source })
     }
 

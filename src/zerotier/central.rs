@@ -10,26 +10,33 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::api::{Api, Scheme};
+use super::api::{Api, Posted, Scheme};
 use super::controller::{Controller, ControllerMember, ControllerView, member_id};
+use super::fix::{Proposal, Shape};
 use super::http::{Endpoint, UrlError};
 use super::rules::{self, RawCapability, RawRule};
 use super::token::Owners;
+use super::writes::{self, Records};
 use super::{ApiError, shapes};
-use crate::model::NetworkId;
+use crate::model::{MemberId, NetworkId};
 
 /// 20 requests a second.
 const SPACING: Duration = Duration::from_millis(50);
+
+/// A request waits in the queue no longer than this: beyond it the caller is told when to come back.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One network at ZeroTier Central.
 #[derive(Clone, Debug)]
 pub struct CentralController {
     api: Api,
     network: NetworkId,
-    /// When the next request may go out. Held while waiting, so that requests queue.
+    /// When the next request may go out, read or write. Held while waiting, so that requests queue; clones share it.
     next: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -44,31 +51,85 @@ impl CentralController {
     }
 
     async fn ask(&self) -> Result<ControllerView, ApiError> {
-        let path = format!("/network/{}", self.network);
-        self.wait().await;
-        let raw: RawNetwork = self.api.find(&path).await?.ok_or(ApiError::NoNetwork(self.network))?;
-        shapes::about(self.network, &[&raw.id])?;
-        let config = raw.config.ok_or_else(|| ApiError::Missing { of: path.clone(), field: "config" })?;
-        let private =
-            config.private.ok_or_else(|| ApiError::Missing { of: path.clone(), field: "config.private" })?;
+        let raw: RawNetwork = self.read(&self.network_path(), self.network_record().await?)?;
+        let missing = |field| ApiError::Missing { of: self.network_path(), field };
+        let config = raw.config.ok_or_else(|| missing("config"))?;
+        let private = config.private.ok_or_else(|| missing("config.private"))?;
         let forwards = match (config.rules, raw.rules_source) {
             (None, Some(source)) => rules::forwards_in_source(&source),
             (rules, _) => rules::forwards(rules, config.capabilities),
         };
-        self.wait().await;
-        let members: Vec<RawMember> = self.api.get(&format!("{path}/member")).await?;
-        let members = members.into_iter().map(|member| member.checked(self.network));
-        let members = members.collect::<Result<_, _>>()?;
+        let members = self.members().await?;
         ControllerView { network: self.network, members, public: !private, forwards }.checked()
     }
 
+    fn read<T: DeserializeOwned>(&self, path: &str, record: Value) -> Result<T, ApiError> {
+        serde_json::from_value(record).map_err(|source| ApiError::Json { url: self.api.url(path), source })
+    }
+
+    async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ApiError> {
+        self.wait(path).await?;
+        let found = self.api.find(path).await;
+        self.stay_away(found).await
+    }
+
     /// Waits until a request may go out.
-    async fn wait(&self) {
+    async fn wait(&self, path: &str) -> Result<(), ApiError> {
         let mut next = self.next.lock().await;
         if let Some(at) = *next {
+            let retry_after = at.saturating_duration_since(Instant::now());
+            if retry_after > PATIENCE {
+                return Err(ApiError::Busy { url: self.api.url(path), retry_after });
+            }
             tokio::time::sleep_until(at).await;
         }
         *next = Some(Instant::now() + SPACING);
+        Ok(())
+    }
+
+    /// Sends nothing more for as long as an answer asked for.
+    async fn stay_away<T>(&self, answer: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Some(wait) = answer.as_ref().err().and_then(ApiError::retry_after) {
+            *self.next.lock().await = Some(Instant::now() + wait);
+        }
+        answer
+    }
+}
+
+impl Records for CentralController {
+    const SHAPE: Shape = Shape::Central;
+
+    fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    fn network_path(&self) -> String {
+        format!("/network/{}", self.network)
+    }
+
+    async fn network_record(&self) -> Result<Value, ApiError> {
+        let path = self.network_path();
+        let record: Value = self.find(&path).await?.ok_or(ApiError::NoNetwork(self.network))?;
+        let about: RawAbout = self.read(&path, record.clone())?;
+        shapes::about(self.network, &[&about.id])?;
+        Ok(record)
+    }
+
+    async fn members(&self) -> Result<Vec<ControllerMember>, ApiError> {
+        let path = format!("{}/member", self.network_path());
+        let members: Vec<RawMember> = self.find(&path).await?.ok_or(ApiError::NoNetwork(self.network))?;
+        members.into_iter().map(|member| member.checked(self.network)).collect()
+    }
+
+    async fn find_member(&self, path: &str) -> Result<Option<ControllerMember>, ApiError> {
+        let raw: Option<RawMember> = self.find(path).await?;
+        raw.map(|raw| raw.checked(self.network)).transpose()
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Posted, ApiError> {
+        self.wait(path).await?;
+        let posted = self.api.post(path, body).await;
+        self.stay_away(posted).await
     }
 }
 
@@ -83,17 +144,29 @@ impl Controller for CentralController {
 
     fn set_authorized(
         &self,
-        _: crate::model::MemberId,
-        _: bool,
+        member: MemberId,
+        authorized: bool,
     ) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
-        async { Err(ApiError::NoController) }.boxed()
+        writes::set_authorized(self, member, authorized).boxed()
     }
+
+    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>> {
+        writes::propose(self).boxed()
+    }
+
+    fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
+        writes::apply(self, proposal).boxed()
+    }
+}
+
+#[derive(Deserialize)]
+struct RawAbout {
+    id: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawNetwork {
-    id: Option<String>,
     config: Option<RawConfig>,
     rules_source: Option<String>,
 }
@@ -112,6 +185,9 @@ struct RawMember {
     node_id: Option<String>,
     name: Option<String>,
     last_seen: Option<i64>,
+    /// The same, as the API's own description calls it.
+    last_online: Option<i64>,
+    physical_address: Option<String>,
     client_version: Option<String>,
     config: Option<RawMemberConfig>,
 }
@@ -141,7 +217,8 @@ impl RawMember {
             creation_time: shapes::time(config.creation_time),
             revision: config.revision,
             version: shapes::label(self.client_version),
-            last_seen: shapes::time(self.last_seen),
+            last_seen: shapes::time(self.last_seen.or(self.last_online)),
+            physical: self.physical_address.and_then(|text| text.split('/').next()?.parse().ok()),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What a controller says about a network, whichever kind of controller it is.
+//! What a controller says about a network and what it is told, whichever kind of controller it is.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::{ApiError, Forward};
+use super::{ApiError, Forward, Proposal};
 use crate::model::{MemberId, NetworkId};
 
-/// A network's controller, to be asked about that one network.
+/// A network's controller, to be asked about that one network, and to be told.
+///
+/// Every write is read back and compared, for controllers drop bad values in silence and answer before all is done. A
+/// repeated write changes nothing. Members are never deleted, because a controller then forgets their full identity.
 pub trait Controller: Send + Sync {
     /// `local` or `central`.
     fn name(&self) -> &'static str;
@@ -20,11 +23,29 @@ pub trait Controller: Send + Sync {
     /// Every answer that is not whole and plausible; see [`ApiError`]. The caller then keeps what it has.
     fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>>;
 
+    /// Authorises a member, or takes that back, and returns its record as it is then. A member that the controller has
+    /// never heard of gets a record, so that it is let in when it comes. Addresses may be assigned only a moment later.
+    ///
+    /// # Errors
+    /// [`ApiError::Unsure`] where it may have been done all the same, [`ApiError::NotTaken`] where it was not;
+    /// [`ApiError::Busy`] says when to come back. After any other nothing was changed.
     fn set_authorized(
         &self,
         member: MemberId,
         authorized: bool,
     ) -> BoxFuture<'_, Result<ControllerMember, ApiError>>;
+
+    /// The changes that would make the network's settings safe; none if they are.
+    ///
+    /// # Errors
+    /// As [`Controller::view`].
+    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>>;
+
+    /// Makes a change that was proposed, if it still is what it was; one that is already made is left alone.
+    ///
+    /// # Errors
+    /// [`ApiError::Changed`] where somebody else changed the setting meanwhile; and as [`Controller::set_authorized`].
+    fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>>;
 }
 
 /// A network as its controller knows it at one moment; whole, never empty, each member once.
@@ -57,6 +78,8 @@ pub struct ControllerMember {
     pub version: Option<String>,
     /// Where the controller knows it (only Central does).
     pub last_seen: Option<Timestamp>,
+    /// Where on the internet it was last heard from (only Central knows).
+    pub physical: Option<IpAddr>,
 }
 
 impl ControllerView {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderName};
-use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,7 +27,17 @@ pub(super) const LONGEST_BODY: usize = 64 * 1024 * 1024;
 pub(super) struct Reply {
     pub status: StatusCode,
     pub content_type: Option<String>,
+    /// How long to stay away, where the answer says so (RFC 9110, 10.2.3).
+    pub retry_after: Option<Duration>,
     pub body: Bytes,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Ask {
+    Get,
+    /// Writes this JSON.
+    Post(Bytes),
 }
 
 /// Why no whole answer came.
@@ -45,6 +55,13 @@ pub enum HttpError {
     TooLong,
     #[error("the request cannot be written: {0}")]
     Request(http::Error),
+}
+
+impl HttpError {
+    /// Whether the request may have reached the other side, so that it may have been carried out.
+    pub(super) fn may_have_been_sent(&self) -> bool {
+        matches!(self, Self::Timeout(_) | Self::Broken(_) | Self::TooLong)
+    }
 }
 
 /// Why a URL is not one that a token may be sent to.
@@ -164,19 +181,27 @@ impl Endpoint {
         Some(addresses.iter().map(|&address| SocketAddr::new(address, self.port)).collect())
     }
 
-    /// GETs a path, with a secret in the one header named.
-    pub(super) async fn get(
+    /// Asks at a path, with a secret in the one header named.
+    pub(super) async fn call(
         &self,
+        ask: &Ask,
         path: &str,
         secret: (HeaderName, HeaderValue),
     ) -> Result<Reply, HttpError> {
-        let request = Request::get(format!("{}{path}", self.prefix))
+        let request = Request::builder()
+            .uri(format!("{}{path}", self.prefix))
             .header(HOST, &self.authority)
             .header(ACCEPT, "application/json")
             .header(CONNECTION, "close")
-            .header(secret.0, secret.1)
-            .body(Empty::new())
-            .map_err(HttpError::Request)?;
+            .header(secret.0, secret.1);
+        let request = match ask {
+            Ask::Get => request.method(Method::GET).body(Full::default()),
+            Ask::Post(json) => request
+                .method(Method::POST)
+                .header(CONTENT_TYPE, "application/json")
+                .body(Full::new(json.clone())),
+        }
+        .map_err(HttpError::Request)?;
         let call = async {
             let stream = match self.loopback() {
                 Some(addresses) => TcpStream::connect(&addresses[..]).await,
@@ -197,7 +222,7 @@ impl Endpoint {
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    request: Request<Empty<Bytes>>,
+    request: Request<Full<Bytes>>,
 ) -> Result<Reply, HttpError> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(HttpError::Broken)?;
@@ -214,7 +239,8 @@ async fn exchange(
         })?;
         let content_type =
             head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(|v| v.to_ascii_lowercase());
-        Ok(Reply { status: head.status, content_type, body: body.to_bytes() })
+        let retry_after = retry_after(&head.headers);
+        Ok(Reply { status: head.status, content_type, retry_after, body: body.to_bytes() })
     };
     // The connection only moves bytes; what goes wrong on it reaches `ask` too, which is the one that ends.
     let drive = async {
@@ -227,9 +253,38 @@ async fn exchange(
     }
 }
 
+/// `Retry-After` in seconds. As a date it counts from the answer's own `Date`, so that neither clock need be right.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let date = |text| jiff::fmt::rfc2822::parse(text).ok();
+    let said = text(RETRY_AFTER)?.trim();
+    match said.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let wait = date(said)?.timestamp().duration_since(date(text(http::header::DATE)?)?.timestamp());
+            Some(wait.try_into().unwrap_or_default())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn when_to_come_back_is_read_as_seconds_or_as_a_date() {
+        let said = |retry: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(retry));
+            headers.insert(http::header::DATE, HeaderValue::from_static("Sun, 01 Mar 2026 12:00:00 GMT"));
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(said("7"), Some(7));
+        assert_eq!(said("Sun, 01 Mar 2026 12:01:30 GMT"), Some(90));
+        assert_eq!(said("Sun, 01 Mar 2026 11:00:00 GMT"), Some(0));
+        assert_eq!(said("soon"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn a_token_goes_to_this_machine_or_over_tls_only() {
@@ -265,7 +320,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let endpoint = Endpoint::parse(&url).unwrap().with_deadline(Duration::from_millis(50));
-        assert!(matches!(endpoint.get("/status", secret()).await, Err(HttpError::Timeout(_))));
+        assert!(matches!(endpoint.call(&Ask::Get, "/status", secret()).await, Err(HttpError::Timeout(_))));
     }
 
     /// Serves one answer over TLS with a certificate for `localhost`, and hands out that certificate.
@@ -302,12 +357,12 @@ mod tests {
         let (url, certificate) = tls_server().await;
         let mut endpoint = Endpoint::plain(&url).unwrap();
         endpoint.tls = Some(endpoint.connector(vec![certificate]).unwrap());
-        let reply = endpoint.get("/status", secret()).await.unwrap();
+        let reply = endpoint.call(&Ask::Get, "/status", secret()).await.unwrap();
         assert_eq!(&reply.body[..], b"{}");
 
         let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         endpoint.tls = Some(endpoint.connector(vec![other.cert.der().clone()]).unwrap());
-        assert!(matches!(endpoint.get("/status", secret()).await, Err(HttpError::Tls(_))));
+        assert!(matches!(endpoint.call(&Ask::Get, "/status", secret()).await, Err(HttpError::Tls(_))));
         assert_eq!(endpoint.connector(vec![]).err(), Some(UrlError::NoRoots));
     }
 
@@ -323,7 +378,7 @@ mod tests {
             while stream.write_all(&[b' '; 65536]).is_ok() {}
         });
         let endpoint = Endpoint::parse(&url).unwrap().with_deadline(Duration::from_secs(60));
-        assert!(matches!(endpoint.get("/", secret()).await, Err(HttpError::TooLong)));
+        assert!(matches!(endpoint.call(&Ask::Get, "/", secret()).await, Err(HttpError::TooLong)));
     }
 
     #[test]

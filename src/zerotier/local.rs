@@ -1,36 +1,50 @@
-//! The controller inside the local node.
+//! The controller inside a ZeroTier node: this machine's, or another one's over TLS.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 
+use super::api::{Api, Posted, Scheme};
 use super::controller::{Controller, ControllerMember, ControllerView, member_id};
+use super::fix::{Proposal, Shape};
+use super::http::Endpoint;
 use super::rules::{RawCapability, RawRule, forwards};
-use super::{ApiError, NodeClient, shapes};
-use crate::model::NetworkId;
+use super::token::Owners;
+use super::writes::{self, Records};
+use super::{ApiError, NodeClient, UrlError, shapes};
+use crate::model::{MemberId, NetworkId};
 
-/// The node on this machine as the controller of one network.
+/// A node as the controller of one network.
 #[derive(Clone, Debug)]
 pub struct LocalController {
-    node: NodeClient,
+    api: Api,
     network: NetworkId,
 }
 
 impl LocalController {
+    /// The node on this machine.
     pub fn new(node: NodeClient, network: NetworkId) -> Self {
-        Self { node, network }
+        Self { api: node.api, network }
+    }
+
+    /// The node at this URL: another machine's behind TLS, or one that a tunnel brings to this machine.
+    ///
+    /// # Errors
+    /// The URL is none, or would carry the token in the clear to another machine.
+    pub fn remote(url: &str, token_file: impl Into<PathBuf>, network: NetworkId) -> Result<Self, UrlError> {
+        let api = Api::new(Endpoint::parse(url)?, Scheme::XZt1Auth, token_file.into(), Owners::Ours);
+        Ok(Self { api, network })
     }
 
     async fn ask(&self) -> Result<ControllerView, ApiError> {
-        let path = format!("/controller/network/{}", self.network);
-        let Some(raw) = self.node.api.find::<RawNetwork>(&path).await? else {
-            return Err(self.why_not_found().await);
-        };
-        shapes::about(self.network, &[&raw.nwid, &raw.id])?;
-        let private = raw.private.ok_or_else(|| ApiError::Missing { of: path, field: "private" })?;
+        let raw: RawNetwork = self.read(self.network_record().await?)?;
+        let private =
+            raw.private.ok_or_else(|| ApiError::Missing { of: self.network_path(), field: "private" })?;
         let view = ControllerView {
             network: self.network,
             members: self.members().await?,
@@ -40,19 +54,62 @@ impl LocalController {
         view.checked()
     }
 
+    fn read<T: DeserializeOwned>(&self, record: Value) -> Result<T, ApiError> {
+        let url = || self.api.url(&self.network_path());
+        serde_json::from_value(record).map_err(|source| ApiError::Json { url: url(), source })
+    }
+
     /// A network that is not there, or no controller at all: the node answers both alike.
     async fn why_not_found(&self) -> ApiError {
-        match self.node.api.find::<RawController>("/controller").await {
+        match self.api.find::<RawController>("/controller").await {
             Ok(Some(RawController { controller: Some(true) })) => ApiError::NoNetwork(self.network),
             Ok(_) => ApiError::NoController,
             Err(error) => error,
         }
     }
 
-    /// All members' records: in one call where the node has it, or one by one.
+    async fn members_one_by_one(&self) -> Result<Vec<ControllerMember>, ApiError> {
+        let list = format!("/controller/network/{}/member", self.network);
+        let ids: BTreeMap<String, IgnoredAny> = self.api.get(&list).await?;
+        let mut members = Vec::with_capacity(ids.len());
+        for id in ids.keys() {
+            // The ID goes into the path as the list has it, for the node keeps its case; so it must be one.
+            member_id(&[&Some(id.clone())])?;
+            let raw: RawMember = self.api.get(&format!("{list}/{id}")).await?;
+            let member = raw.checked(self.network)?;
+            if id.parse() != Ok(member.id) {
+                return Err(ApiError::BadMember(member.id.to_string()));
+            }
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+impl Records for LocalController {
+    const SHAPE: Shape = Shape::SelfHosted;
+
+    fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    fn network_path(&self) -> String {
+        format!("/controller/network/{}", self.network)
+    }
+
+    async fn network_record(&self) -> Result<Value, ApiError> {
+        let Some(record) = self.api.find::<Value>(&self.network_path()).await? else {
+            return Err(self.why_not_found().await);
+        };
+        let about: RawAbout = self.read(record.clone())?;
+        shapes::about(self.network, &[&about.nwid, &about.id])?;
+        Ok(record)
+    }
+
+    /// In one call where the node has it, or one by one.
     async fn members(&self) -> Result<Vec<ControllerMember>, ApiError> {
         let path = format!("/unstable/controller/network/{}/member", self.network);
-        let Some(list) = self.node.api.find::<RawList>(&path).await? else {
+        let Some(list) = self.api.find::<RawList>(&path).await? else {
             return self.members_one_by_one().await;
         };
         let data = list.data.ok_or(ApiError::Missing { of: path, field: "data" })?;
@@ -64,21 +121,13 @@ impl LocalController {
         }
     }
 
-    async fn members_one_by_one(&self) -> Result<Vec<ControllerMember>, ApiError> {
-        let list = format!("/controller/network/{}/member", self.network);
-        let ids: BTreeMap<String, IgnoredAny> = self.node.api.get(&list).await?;
-        let mut members = Vec::with_capacity(ids.len());
-        for id in ids.keys() {
-            // The ID goes into the path as the list has it, for the node keeps its case; so it must be one.
-            member_id(&[&Some(id.clone())])?;
-            let raw: RawMember = self.node.api.get(&format!("{list}/{id}")).await?;
-            let member = raw.checked(self.network)?;
-            if id.parse() != Ok(member.id) {
-                return Err(ApiError::BadMember(member.id.to_string()));
-            }
-            members.push(member);
-        }
-        Ok(members)
+    async fn find_member(&self, path: &str) -> Result<Option<ControllerMember>, ApiError> {
+        let raw: Option<RawMember> = self.api.find(path).await?;
+        raw.map(|raw| raw.checked(self.network)).transpose()
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Posted, ApiError> {
+        self.api.post(path, body).await
     }
 }
 
@@ -93,10 +142,18 @@ impl Controller for LocalController {
 
     fn set_authorized(
         &self,
-        _: crate::model::MemberId,
-        _: bool,
+        member: MemberId,
+        authorized: bool,
     ) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
-        async { Err(ApiError::NoController) }.boxed()
+        writes::set_authorized(self, member, authorized).boxed()
+    }
+
+    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>> {
+        writes::propose(self).boxed()
+    }
+
+    fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
+        writes::apply(self, proposal).boxed()
     }
 }
 
@@ -106,9 +163,13 @@ struct RawController {
 }
 
 #[derive(Deserialize)]
-struct RawNetwork {
+struct RawAbout {
     nwid: Option<String>,
     id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawNetwork {
     private: Option<bool>,
     rules: Option<Vec<RawRule>>,
     capabilities: Option<Vec<Option<RawCapability>>>,
@@ -158,6 +219,7 @@ impl RawMember {
             revision: self.revision,
             version: shapes::version([self.v_major, self.v_minor, self.v_rev]),
             last_seen: None,
+            physical: None,
         })
     }
 }

@@ -4,16 +4,21 @@
 mod api;
 mod central;
 mod controller;
+mod fix;
 mod http;
 mod local;
 mod node;
 mod rules;
 mod shapes;
 pub mod token;
+mod writes;
 
+#[cfg(test)]
+pub(crate) mod examples;
 pub use api::ApiError;
 pub use central::CentralController;
 pub use controller::{Controller, ControllerMember, ControllerView};
+pub use fix::{Fix, Proposal};
 pub use http::{HttpError, UrlError};
 pub use local::LocalController;
 pub use node::{NodeClient, NodeNetwork, NodePeer, NodeStatus};

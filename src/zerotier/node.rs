@@ -1,5 +1,6 @@
 //! The local node's API: who this machine is on ZeroTier, and where the network is.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -62,6 +63,8 @@ pub struct NodePeer {
     pub role: Option<String>,
     /// Round trip in milliseconds; `None` where the node has not measured it.
     pub latency_ms: Option<u32>,
+    /// Where it was heard from: its preferred path, or the one heard last.
+    pub physical: Option<SocketAddr>,
     /// When a packet came from it last. The one usable sign of life: the API's `active` lies for a minute.
     pub last_heard: Option<Timestamp>,
 }
@@ -130,13 +133,15 @@ impl NodeClient {
         Ok(joined)
     }
 
-    /// Everybody the node talks to: roots, controllers and members of all its networks.
+    /// Everybody the node talks to: roots, controllers and members of all its networks, those who wait to be let in too.
+    /// Entries that make no sense are left out.
     ///
     /// # Errors
     /// [`ApiError`], where the node is away or answers oddly.
     pub async fn peers(&self) -> Result<Vec<NodePeer>, ApiError> {
-        let raw: Vec<RawPeer> = self.api.get("/peer").await?;
-        Ok(raw.into_iter().filter_map(RawPeer::checked).collect())
+        let raw: Vec<serde_json::Value> = self.api.get("/peer").await?;
+        let peers = raw.into_iter().filter_map(|entry| serde_json::from_value::<RawPeer>(entry).ok());
+        Ok(peers.filter_map(RawPeer::checked).collect())
     }
 }
 
@@ -174,20 +179,71 @@ struct RawPeer {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RawPath {
-    #[serde(rename = "lastReceive")]
+    address: Option<String>,
     last_receive: Option<i64>,
+    preferred: Option<bool>,
 }
 
 impl RawPeer {
     fn checked(self) -> Option<NodePeer> {
-        let heard = self.paths.unwrap_or_default().into_iter().filter_map(|path| path.last_receive).max();
+        let paths = self.paths.unwrap_or_default();
+        let best = paths.iter().max_by_key(|path| (path.preferred, path.last_receive));
         Some(NodePeer {
             id: self.address?.parse().ok()?,
-            version: shapes::label(self.version),
+            // -1.-1.-1 where the node has not been told.
+            version: shapes::label(self.version).filter(|version| !version.starts_with('-')),
             role: shapes::label(self.role),
             latency_ms: self.latency.and_then(|ms| ms.try_into().ok()),
-            last_heard: shapes::time(heard),
+            physical: best.and_then(|path| socket(path.address.as_deref()?)),
+            last_heard: shapes::time(paths.iter().filter_map(|path| path.last_receive).max()),
         })
+    }
+}
+
+/// An address as the node writes it: `10.99.0.13/9993`, `fd00::1/9993`.
+fn socket(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.rsplit_once('/')?;
+    Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn peer(version: &str, paths: Value) -> NodePeer {
+        let entry = json!({"address": "c46f4e4b8f", "latency": -1, "role": "LEAF", "version": version, "paths": paths});
+        serde_json::from_value::<RawPeer>(entry).unwrap().checked().unwrap()
+    }
+
+    #[test]
+    fn a_peer_is_where_its_preferred_path_is_and_was_heard_on_any() {
+        let path = |address: &str, at: i64, preferred| json!({"address": address, "lastReceive": at, "preferred": preferred});
+        let told = peer(
+            "1.14.1",
+            json!([path("10.99.0.13/9993", 1_000, true), path("fd00::13/9994", 2_000, false)]),
+        );
+        assert_eq!(told.physical, "10.99.0.13:9993".parse().ok());
+        assert_eq!(told.last_heard.unwrap().as_millisecond(), 2_000);
+        let none_preferred = peer(
+            "1.14.1",
+            json!([path("10.99.0.13/9993", 1_000, false), path("fd00::13/9994", 2_000, false)]),
+        );
+        assert_eq!(none_preferred.physical, "[fd00::13]:9994".parse().ok());
+    }
+
+    #[test]
+    fn what_a_peer_has_not_told_is_none() {
+        for paths in [json!(null), json!([]), json!([{"address": "nowhere", "lastReceive": 0}]), json!([{}])]
+        {
+            let peer = peer("-1.-1.-1", paths);
+            assert_eq!(
+                (peer.physical, peer.last_heard, peer.version, peer.latency_ms),
+                (None, None, None, None)
+            );
+        }
     }
 }

@@ -126,7 +126,7 @@ async fn both_controllers_tell_the_same() {
         ]
     );
     for member in &mut central.members {
-        assert!(member.last_seen.take().is_some());
+        assert!(member.last_seen.take().is_some() && member.physical.take().is_some());
     }
     assert_eq!(local, central);
 }

@@ -16,7 +16,6 @@ use crate::sync::lifecycle::{self, Draft};
 use crate::sync::order::{
     Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Reply, Request,
 };
-use crate::zerotier::{ApiError, ControllerMember};
 
 /// How long a person waits for the controller before being told that it will be told later.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -52,7 +51,8 @@ pub(super) struct Desk {
 pub(super) struct Told {
     member: MemberId,
     authorize: bool,
-    result: Result<ControllerMember, ApiError>,
+    /// Whether it has it authorised now, or why not, and when to come back if it says so.
+    result: Result<bool, (String, Option<Duration>)>,
 }
 
 struct Trouble {
@@ -216,7 +216,17 @@ impl RosterTask {
         self.desk.telling = Some(
             async move {
                 let told = tokio::time::timeout(TELL, controller.set_authorized(member, authorize)).await;
-                let result = told.unwrap_or_else(|_| Err(ApiError::NoAnswer { seconds: TELL.as_secs() }));
+                let result = match told {
+                    Ok(Ok(seen)) => Ok(seen.authorized),
+                    Ok(Err(error)) => Err((error.to_string(), error.retry_after())),
+                    Err(_) => {
+                        let why = format!(
+                            "no answer within {} s; it may have done it all the same",
+                            TELL.as_secs()
+                        );
+                        Err((why, None))
+                    }
+                };
                 Told { member, authorize, result }
             }
             .boxed(),
@@ -233,12 +243,12 @@ impl RosterTask {
             return;
         }
         match result {
-            Ok(seen) if seen.authorized == authorize => {
+            Ok(authorized) if authorized == authorize => {
                 self.desk.troubles.remove(&member);
                 self.knows(member, authorize);
             }
-            Ok(_) => self.trouble(member, "it shows another word than it was given".to_owned()),
-            Err(error) => self.trouble(member, error.to_string()),
+            Ok(_) => self.trouble(member, "it shows another word than it was given".to_owned(), None),
+            Err((why, again)) => self.trouble(member, why, again),
         }
     }
 
@@ -248,7 +258,7 @@ impl RosterTask {
             let Some(draft) = lifecycle::granted(&self.known, member, self.clock.now()) else { return };
             if let Err(error) = self.write(&draft.next, &draft.changes) {
                 // The intent stays on disk, so nothing is lost: it is told again.
-                return self.trouble(member, error);
+                return self.trouble(member, error, None);
             }
             self.known = draft.next.clone();
             draft
@@ -278,9 +288,10 @@ impl RosterTask {
         self.answer_waiting();
     }
 
-    fn trouble(&mut self, member: MemberId, why: String) {
+    fn trouble(&mut self, member: MemberId, why: String, again: Option<Duration>) {
         let pause =
             self.desk.troubles.get(&member).map_or(FIRST_PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        let pause = pause.max(again.unwrap_or_default());
         if self.desk.trouble(member) != Some(why.as_str()) {
             tracing::warn!(%member, "the controller could not be told yet: {why}");
         }

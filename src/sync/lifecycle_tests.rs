@@ -1,0 +1,402 @@
+//! The lifecycle as tables, and as a world in which everything happens in any order.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::SyncMode;
+use crate::sync::merge::{Ruling, merge};
+use crate::sync::order::Step;
+use crate::sync::plan::{enforced, plan};
+use crate::zerotier::{ControllerMember, ControllerView};
+
+const A: &str = "c4c8812898";
+const B: &str = "bcba17eef8";
+
+fn now() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn id(text: &str) -> MemberId {
+    text.parse().unwrap()
+}
+
+fn label(text: &str) -> Label {
+    text.parse().unwrap()
+}
+
+fn root() -> Actor {
+    Actor("root".into())
+}
+
+fn roster(members: Vec<StoredMember>) -> StoredRoster {
+    StoredRoster {
+        network: "5e02d9cb41c0ffee".parse().unwrap(),
+        taken: now(),
+        public: false,
+        redirects: vec![],
+        listed: true,
+        members,
+        outbox: std::collections::BTreeMap::new(),
+    }
+}
+
+fn member(who: &str, state: MemberState, name: Option<&str>) -> StoredMember {
+    let profile = Profile { name: name.map(label), ..Profile::default() };
+    StoredMember { state, profile, ..StoredMember::unheard(id(who), now()) }
+}
+
+fn try_order(known: &StoredRoster, order: Order) -> Result<Draft, String> {
+    draft(&order, known, &[], &root(), now()).map_err(|error| error.to_string())
+}
+
+fn admit(who: &str, name: Option<&str>) -> Order {
+    let profile = Profile { name: name.map(label), ..Profile::default() };
+    Order::Admit { id: id(who), profile, ahead: false }
+}
+
+#[test]
+fn which_order_moves_whom() {
+    use MemberState::{Active, Expired, Pending, Revoked, Suspended};
+    let suspend = || Order::Suspend { who: "phone".into(), why: None };
+    let revoke = || Order::Revoke { who: "phone".into(), why: None };
+    let restore = || Order::Restore { who: "phone".into(), until: None };
+    let admit = || admit(A, Some("phone"));
+    // state, order -> state at once, and what the controller is to be told
+    let table: [(MemberState, &dyn Fn() -> Order, Option<(MemberState, bool)>); 20] = [
+        (Pending, &admit, Some((Pending, true))),
+        (Pending, &suspend, None),
+        (Pending, &revoke, Some((Revoked, false))),
+        (Pending, &restore, None),
+        (Active, &admit, None),
+        (Active, &suspend, Some((Suspended, false))),
+        (Active, &revoke, Some((Revoked, false))),
+        (Active, &restore, None),
+        (Suspended, &admit, None),
+        (Suspended, &revoke, Some((Revoked, false))),
+        (Suspended, &restore, Some((Suspended, true))),
+        (Expired, &admit, None),
+        (Expired, &suspend, None),
+        (Expired, &revoke, Some((Revoked, false))),
+        (Expired, &restore, Some((Expired, true))),
+        (Revoked, &admit, None),
+        (Revoked, &suspend, None),
+        (Revoked, &restore, Some((Revoked, true))),
+        (Suspended, &suspend, Some((Suspended, false))),
+        (Revoked, &revoke, Some((Revoked, false))),
+    ];
+    for (row, (from, order, expected)) in table.into_iter().enumerate() {
+        let known = roster(vec![member(A, from, Some("phone"))]);
+        let drafted = try_order(&known, order());
+        let Some((state, authorize)) = expected else {
+            assert!(drafted.unwrap_err().contains("phone is") || from == Pending, "row {row}");
+            continue;
+        };
+        let draft = drafted.unwrap_or_else(|error| panic!("row {row}: {error}"));
+        assert_eq!(draft.next.members[0].state, state, "row {row}");
+        let repeated = from == state && !authorize;
+        let told = draft.next.outbox.get(&id(A)).map(|intent| intent.authorize);
+        assert_eq!(told, (!repeated).then_some(authorize), "row {row}");
+        assert_eq!(draft.is_empty(), repeated, "row {row}: what repeats is no change");
+        assert_eq!(draft.widens(), authorize, "row {row}");
+    }
+}
+
+#[test]
+fn an_id_that_was_mistyped_is_caught() {
+    let known = roster(vec![member(A, MemberState::Pending, None)]);
+    let error = try_order(&known, admit("c4c8812889", Some("phone"))).unwrap_err();
+    assert!(error.contains("did you mean c4c8812898?") && error.contains("--ahead"), "{error}");
+    let ahead = Order::Admit {
+        id: id(B),
+        profile: Profile { name: Some(label("tablet")), ..Profile::default() },
+        ahead: true,
+    };
+    let draft = try_order(&known, ahead).unwrap();
+    assert_eq!((draft.next.members.len(), draft.next.outbox[&id(B)].authorize), (2, true));
+}
+
+#[test]
+fn a_name_may_come_from_the_controllers_label_and_must_come_from_somewhere() {
+    let mut waits = member(A, MemberState::Pending, None);
+    let error = try_order(&roster(vec![waits.clone()]), admit(A, None)).unwrap_err();
+    assert_eq!(error, "c4c8812898 needs a name: ztgate admit c4c8812898 --name NAME");
+    waits.label = Some("Red-Phone".into());
+    let draft = try_order(&roster(vec![waits]), admit(A, None)).unwrap();
+    assert_eq!(draft.next.members[0].profile.name, Some(label("red-phone")));
+}
+
+#[test]
+fn one_name_means_one_thing() {
+    let mut phone = member(A, MemberState::Active, Some("phone"));
+    phone.profile.owner = Some(label("mum"));
+    phone.profile.groups = vec![label("family")];
+    let known = roster(vec![phone, member(B, MemberState::Pending, None)]);
+    let edit = |edit| Order::Edit { who: "phone".into(), edit };
+    for (order, word) in [
+        (admit(B, Some("phone")), "phone is the name of"),
+        (admit(B, Some("mum")), "mum is an owner"),
+        (admit(B, Some("family")), "family is a group"),
+        (edit(Edit::Owner(Some(label("family")))), "family is a group"),
+        (edit(Edit::Owner(Some(label("phone")))), "one name means one thing"),
+        (edit(Edit::Groups { add: vec![label("mum")], remove: vec![] }), "mum is an owner"),
+        (edit(Edit::Rename(label("mum"))), "mum is an owner"),
+    ] {
+        let error = try_order(&known, order.clone()).unwrap_err();
+        assert!(error.contains(word), "{order:?}: {error}");
+    }
+    let swapped = edit(Edit::Groups { add: vec![label("kids")], remove: vec![label("family")] });
+    let draft = try_order(&known, swapped).unwrap();
+    assert_eq!(draft.next.members[0].profile.groups, [label("kids")]);
+    assert_eq!(draft.touched[0].1, ["groups family -> kids"]);
+}
+
+#[test]
+fn a_device_whose_identity_is_not_its_own_is_not_let_in() {
+    let changed = StoredMember { differs: true, ..member(A, MemberState::Revoked, Some("phone")) };
+    let error = try_order(&roster(vec![changed]), Order::Restore { who: "phone".into(), until: None });
+    assert!(error.unwrap_err().contains("another public identity"));
+    let forged = StoredMember { proof: PinProof::Failed, ..member(B, MemberState::Pending, None) };
+    assert!(try_order(&roster(vec![forged]), admit(B, Some("tablet"))).unwrap_err().contains("not its own"));
+}
+
+#[test]
+fn a_list_names_admits_and_restores_nobody() {
+    let known = roster(vec![
+        member(A, MemberState::Active, Some("phone")),
+        member(B, MemberState::Revoked, Some("tablet")),
+    ]);
+    let listed = |who: &str, name: &str| Listed {
+        id: id(who),
+        profile: Profile { name: Some(label(name)), ..Profile::default() },
+    };
+    // Names may change hands within one list.
+    let devices = vec![listed(A, "tablet"), listed(B, "phone"), listed("00deadbeef", "tv")];
+    let draft = try_order(&known, Order::Import { devices, dry_run: false }).unwrap();
+    let states: Vec<_> = draft.next.members.iter().map(|member| (called(member), member.state)).collect();
+    assert_eq!(
+        states,
+        [
+            ("tablet".into(), MemberState::Active),
+            ("phone".into(), MemberState::Revoked),
+            ("tv".into(), MemberState::Pending),
+        ]
+    );
+    assert_eq!(draft.next.outbox.keys().collect::<Vec<_>>(), [&id("00deadbeef")]);
+    assert_eq!(draft.notes, ["phone stays revoked; to let it in again: ztgate restore phone"]);
+}
+
+/// What may happen, to one of four devices.
+#[derive(Clone, Copy, Debug)]
+enum Happens {
+    Knocks(usize),
+    Admit(usize),
+    Suspend(usize),
+    Revoke(usize),
+    Restore(usize),
+    /// Somebody else edits the controller.
+    Edited(usize, bool),
+    /// The controller is told, and says so.
+    Told,
+    /// It is told, and its answer is lost.
+    Lost,
+    /// It does not hear.
+    Deaf,
+    Poll,
+    /// A list that lacks a device.
+    Lacks(usize),
+    Passes,
+    /// `kill -9`: what is on disk is all there is.
+    Killed,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    use Happens::*;
+    let which = 0usize..4;
+    prop_oneof![
+        which.clone().prop_map(Knocks),
+        which.clone().prop_map(Admit),
+        which.clone().prop_map(Suspend),
+        which.clone().prop_map(Revoke),
+        which.clone().prop_map(Restore),
+        (which.clone(), any::<bool>()).prop_map(|(who, yes)| Edited(who, yes)),
+        Just(Told),
+        Just(Lost),
+        Just(Deaf),
+        Just(Poll),
+        which.prop_map(Lacks),
+        Just(Passes),
+        Just(Killed),
+    ]
+}
+
+/// A gateway and a controller, step by step.
+struct World {
+    mode: SyncMode,
+    controller: std::collections::BTreeMap<MemberId, bool>,
+    known: StoredRoster,
+    disk: StoredRoster,
+    now: Timestamp,
+    /// Whom we told the controller to authorise, without anybody's order.
+    unasked: Vec<MemberId>,
+    /// Who was ordered in, last.
+    wanted: BTreeSet<MemberId>,
+}
+
+impl World {
+    const IDS: [&str; 4] = [A, B, "00deadbeef", "5e02d9cb42"];
+
+    fn new(mode: SyncMode) -> Self {
+        let known = roster(vec![]);
+        // The gateway itself, so that no list is empty.
+        let controller = std::collections::BTreeMap::from([(id("5e02d9cb41"), true)]);
+        let mut world = Self {
+            mode,
+            controller,
+            disk: known.clone(),
+            known,
+            now: now(),
+            unasked: vec![],
+            wanted: BTreeSet::new(),
+        };
+        world.poll(None, true);
+        world
+    }
+
+    fn keep(&mut self) {
+        self.disk = self.known.clone();
+    }
+
+    fn order(&mut self, order: Order) -> bool {
+        let Ok(draft) = draft(&order, &self.known, &[], &root(), self.now) else { return false };
+        self.known = draft.next;
+        self.keep();
+        true
+    }
+
+    fn poll(&mut self, without: Option<MemberId>, first_start: bool) {
+        let members =
+            self.controller.iter().filter(|(id, _)| Some(**id) != without).map(|(&id, &authorized)| {
+                ControllerMember { id, authorized, identity: None, ..crate::zerotier::examples::member() }
+            });
+        let view = ControllerView { members: members.collect(), ..crate::zerotier::examples::view() };
+        let outbox = self.known.outbox.clone();
+        let ruling =
+            Ruling { first_start, mode: &self.mode, shielded: &|id| outbox.contains_key(&id), now: self.now };
+        self.known.members = merge(&view, &self.known.members, ruling).members;
+        if self.mode == SyncMode::Enforce && !first_start {
+            let more = enforced(&plan(&self.known, &view, &self.mode), &self.known.outbox, self.now);
+            self.known.outbox.extend(more);
+        }
+        self.keep();
+    }
+
+    /// Tells the controller the next thing. `hears`: it does it; `answers`: we learn that it did.
+    fn tell(&mut self, hears: bool, answers: bool) {
+        let Some((&id, intent)) = self.known.outbox.iter().next() else { return };
+        let authorize = intent.authorize;
+        if !hears {
+            return;
+        }
+        if authorize && !self.wanted.contains(&id) {
+            self.unasked.push(id);
+        }
+        self.controller.insert(id, authorize);
+        if !answers {
+            return;
+        }
+        self.known = if authorize {
+            granted(&self.known, id, self.now).unwrap().next
+        } else {
+            taken_back(&self.known, id).unwrap()
+        };
+        self.keep();
+    }
+
+    fn step(&mut self, what: Happens) {
+        let of = |which: usize| id(Self::IDS[which]);
+        let name = |which: usize| Self::IDS[which].to_owned();
+        match what {
+            Happens::Knocks(who) => _ = self.controller.entry(of(who)).or_insert(false),
+            Happens::Admit(who) => {
+                let profile = Profile { name: Some(label(&format!("device-{who}"))), ..Profile::default() };
+                let order = Order::Admit { id: of(who), profile, ahead: true };
+                if self.order(order) {
+                    self.wanted.insert(of(who));
+                }
+            }
+            Happens::Restore(who) => {
+                if self.order(Order::Restore { who: name(who), until: None }) {
+                    self.wanted.insert(of(who));
+                }
+            }
+            Happens::Suspend(who) => {
+                if self.order(Order::Suspend { who: name(who), why: None }) {
+                    self.wanted.remove(&of(who));
+                }
+            }
+            Happens::Revoke(who) => {
+                if self.order(Order::Revoke { who: name(who), why: None }) {
+                    self.wanted.remove(&of(who));
+                }
+            }
+            Happens::Edited(who, yes) => {
+                if let Some(known) = self.controller.get_mut(&of(who)) {
+                    *known = yes;
+                }
+            }
+            Happens::Told => self.tell(true, true),
+            Happens::Lost => self.tell(true, false),
+            Happens::Deaf => self.tell(false, false),
+            Happens::Poll => self.poll(None, false),
+            Happens::Lacks(who) => self.poll(Some(of(who)), false),
+            Happens::Passes => self.now += Duration::from_secs(60),
+            Happens::Killed => self.known = self.disk.clone(),
+        }
+    }
+
+    fn differences(&self) -> Vec<crate::sync::order::Difference> {
+        let members = self.controller.iter().map(|(&id, &authorized)| ControllerMember {
+            id,
+            authorized,
+            ..crate::zerotier::examples::member()
+        });
+        let view = ControllerView { members: members.collect(), ..crate::zerotier::examples::view() };
+        plan(&self.known, &view, &self.mode)
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_in_whatever_order_they_come_in_step_and_nobody_is_let_in_unasked(
+        steps in prop::collection::vec(happens(), 0..60),
+        enforce in any::<bool>(),
+    ) {
+        let mode = if enforce { SyncMode::Enforce } else { SyncMode::Ask };
+        let mut world = World::new(mode);
+        for step in steps {
+            world.step(step);
+            for member in &world.known.members {
+                let ordered = member.id == id("5e02d9cb41") || member.admitted.is_some();
+                prop_assert!(member.state != MemberState::Active || ordered, "{member:?}");
+            }
+        }
+        // Quiet: all that is to be told is told, and two looks later nothing moves any more.
+        for _ in 0..3 {
+            while !world.known.outbox.is_empty() {
+                world.tell(true, true);
+            }
+            world.poll(None, false);
+        }
+        prop_assert!(world.unasked.is_empty(), "authorised by itself: {:?}", world.unasked);
+        let left = world.differences();
+        prop_assert!(left.iter().all(|difference| difference.step == Step::Leave && difference.authorized), "{left:?}");
+        prop_assert!(!enforce || left.is_empty(), "{left:?}");
+        for member in &world.known.members {
+            let authorized = world.controller.get(&member.id).copied().unwrap_or(false);
+            prop_assert!(member.state != MemberState::Active || authorized, "{member:?}");
+        }
+        let settled = world.known.members.clone();
+        world.poll(None, false);
+        prop_assert_eq!(&settled, &world.known.members);
+    }
+}

@@ -1,0 +1,130 @@
+//! How a controller is told, whichever kind it is: write, ask again, compare.
+
+use serde_json::{Value, json};
+
+use super::ApiError;
+use super::api::Posted;
+use super::controller::ControllerMember;
+use super::fix::{Fix, Proposal, Shape};
+use crate::model::{MemberId, NetworkId};
+
+/// One network's records at a controller, each read whole and checked to be about that network.
+pub(super) trait Records {
+    const SHAPE: Shape;
+
+    fn network(&self) -> NetworkId;
+
+    fn network_path(&self) -> String;
+
+    async fn network_record(&self) -> Result<Value, ApiError>;
+
+    async fn members(&self) -> Result<Vec<ControllerMember>, ApiError>;
+
+    /// `None` where the controller has no such record.
+    async fn find_member(&self, path: &str) -> Result<Option<ControllerMember>, ApiError>;
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Posted, ApiError>;
+}
+
+/// See [`super::Controller::set_authorized`].
+pub(super) async fn set_authorized(
+    at: &impl Records,
+    id: MemberId,
+    authorized: bool,
+) -> Result<ControllerMember, ApiError> {
+    let word = |authorized: bool| if authorized { "authorised" } else { "not authorised" };
+    let posted = post(at, Some(id), &at_shape(at, json!({"authorized": authorized}))).await?;
+    let found = member(at, id).await.map(|member| match member {
+        Some(member) if member.authorized == authorized => Ok(member),
+        Some(member) => Err(word(member.authorized).to_owned()),
+        None => Err("absent".to_owned()),
+    });
+    settled(format!("member {id}"), word(authorized), posted, found)
+}
+
+/// See [`super::Controller::propose`].
+pub(super) async fn propose<R: Records>(at: &R) -> Result<Vec<Proposal>, ApiError> {
+    let mut proposals = Proposal::for_network(R::SHAPE, &at.network_record().await?);
+    let members = at.members().await?;
+    proposals.extend(members.iter().filter_map(|m| Proposal::for_member(R::SHAPE, m.id, m.active_bridge)));
+    Ok(proposals)
+}
+
+/// See [`super::Controller::apply`].
+pub(super) async fn apply(at: &impl Records, proposal: &Proposal) -> Result<(), ApiError> {
+    // Asked for before every write: a node that is told about a network that is not there makes it.
+    let now = record(at, proposal.fix).await?;
+    if proposal.is_made(&now) {
+        return Ok(());
+    }
+    if !proposal.fits(&now) {
+        return Err(ApiError::Changed { what: proposal.field() });
+    }
+    let member = match proposal.fix {
+        Fix::BridgeOff(id) => Some(id),
+        Fix::Private | Fix::DropUnauthenticated => None,
+    };
+    let posted = post(at, member, &proposal.body()).await?;
+    let found = record(at, proposal.fix).await.map(|record| proposal.judge(&record));
+    settled(proposal.field(), &proposal.wanted(), posted, found)
+}
+
+/// The record that a fix is about.
+async fn record(at: &impl Records, fix: Fix) -> Result<Value, ApiError> {
+    match fix {
+        Fix::Private | Fix::DropUnauthenticated => at.network_record().await,
+        Fix::BridgeOff(id) => match member(at, id).await? {
+            Some(member) => Ok(at_shape(at, json!({"activeBridge": member.active_bridge}))),
+            None => Err(ApiError::UnknownMember(id, at.network())),
+        },
+    }
+}
+
+/// The ID is sent in lower case: a node finds a record by its number, and keeps the ID as the last write had it.
+fn member_path(at: &impl Records, id: MemberId) -> String {
+    format!("{}/member/{id}", at.network_path())
+}
+
+async fn member(at: &impl Records, id: MemberId) -> Result<Option<ControllerMember>, ApiError> {
+    match at.find_member(&member_path(at, id)).await? {
+        Some(other) if other.id != id => Err(ApiError::BadMember(other.id.to_string())),
+        member => Ok(member),
+    }
+}
+
+/// A member's settings as this kind of controller nests them.
+fn at_shape<R: Records>(_: &R, settings: Value) -> Value {
+    match R::SHAPE {
+        Shape::SelfHosted => settings,
+        Shape::Central => json!({"config": settings}),
+    }
+}
+
+/// Writes to a member's record, or to the network's.
+async fn post(at: &impl Records, member: Option<MemberId>, body: &Value) -> Result<Posted, ApiError> {
+    let path = member.map_or_else(|| at.network_path(), |id| member_path(at, id));
+    match at.post(&path, body).await? {
+        Posted::NotFound => Err(match (at.network_record().await, member) {
+            (Ok(_), Some(id)) => ApiError::UnknownMember(id, at.network()),
+            (Ok(_), None) => ApiError::NoNetwork(at.network()),
+            (Err(why), _) => why,
+        }),
+        posted => Ok(posted),
+    }
+}
+
+/// Judges a write by what is there afterwards: `found` holds what was wanted, or what is there instead.
+///
+/// A write whose own answer went wrong still counts where it is seen to be done.
+fn settled<T>(
+    what: String,
+    wanted: &str,
+    posted: Posted,
+    found: Result<Result<T, String>, ApiError>,
+) -> Result<T, ApiError> {
+    match (posted, found) {
+        (_, Ok(Ok(done))) => Ok(done),
+        (Posted::Open(why), _) | (_, Err(why)) => Err(ApiError::Unsure { what, why: Box::new(why) }),
+        (_, Ok(Err(found))) => Err(ApiError::NotTaken { what, wanted: wanted.to_owned(), found }),
+    }
+}
