@@ -57,6 +57,8 @@ fn config(devices: Vec<Device>) -> Arc<Config> {
         state_dir: "/nonexistent".into(),
         node: config::Node { url: "http://127.0.0.1:1".into(), token_file: "/nonexistent".into() },
         controller: config::Controller::Local,
+        sync: config::SyncMode::Ask,
+        time_zone: jiff::tz::TimeZone::UTC,
         http_port: 80,
         https_port: 443,
         tls: config::Tls::PrivateCa,
@@ -68,7 +70,15 @@ fn config(devices: Vec<Device>) -> Arc<Config> {
 }
 
 fn phone(identity: &str) -> Device {
-    Device { name: "phone".parse().unwrap(), id: id(identity), owner: None, groups: vec![], line: 1 }
+    Device {
+        name: "phone".parse().unwrap(),
+        id: id(identity),
+        owner: None,
+        groups: vec![],
+        until: None,
+        notes: None,
+        line: 1,
+    }
 }
 
 struct World {

@@ -274,6 +274,8 @@ fn sync(world: &World) -> (tokio::task::JoinHandle<()>, RosterFeed) {
             token_file: world.folder.path().join("authtoken.secret"),
         },
         controller: config::Controller::Local,
+        sync: config::SyncMode::Ask,
+        time_zone: jiff::tz::TimeZone::UTC,
         http_port: 80,
         https_port: 443,
         tls: config::Tls::PrivateCa,
