@@ -757,7 +757,7 @@ fn the_examples_load() {
     assert_eq!(said("minimal"), "");
     assert_eq!(said("central"), "");
     insta::assert_snapshot!(said("home"), @r#"
-    ztgate.toml:19: service.aria2.allow: this version judges no single calls, so only those with `admin` get in
+    ztgate.toml:20: service.aria2.allow: this version judges no single calls, so only those with `admin` get in
       hint: the other roles take effect with a later version; name under admin whoever is to get in today
     "#);
 }
