@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{self, Config, Problem};
+use crate::config::names::{self, Bearer};
+use crate::config::{self, Config, Device, Problem};
 
 use super::style::{Style, Tone};
 
@@ -36,10 +37,10 @@ pub struct Said {
 
 /// Checks a configuration as `ztgate run` would read it.
 pub fn check(file: &Path, style: Style) -> Said {
-    match config::load(file) {
-        Ok(config) => {
+    match load(file) {
+        Ok(Checked { config, devices }) => {
             let stderr = listed(&config.warnings, "warning: ", Tone::Odd, style);
-            Said { stdout: summary(&config), stderr, code: 0 }
+            Said { stdout: summary(&config, devices), stderr, code: 0 }
         }
         Err(problems) => {
             let mut stderr = listed(&problems, "", Tone::Bad, style);
@@ -55,8 +56,8 @@ pub fn check(file: &Path, style: Style) -> Said {
 
 /// The same as JSON: `{"ok":…,"problems":[…],"warnings":[…]}` on stdout, and nothing on stderr.
 pub fn check_json(file: &Path) -> Said {
-    let (problems, warnings) = match config::load(file) {
-        Ok(config) => (Vec::new(), config.warnings),
+    let (problems, warnings) = match load(file) {
+        Ok(checked) => (Vec::new(), checked.config.warnings),
         Err(problems) => (problems, Vec::new()),
     };
     let ok = problems.is_empty();
@@ -64,18 +65,48 @@ pub fn check_json(file: &Path) -> Said {
     Said { stdout: format!("{json}\n"), stderr: String::new(), code: if ok { 0 } else { wrong(file) } }
 }
 
+/// A configuration without fault, and how many devices its names were held against, if any could be.
+struct Checked {
+    config: Config,
+    devices: Option<usize>,
+}
+
+/// The configuration, held against the devices that are known here.
+fn load(file: &Path) -> Result<Checked, Vec<Problem>> {
+    let config = config::load(file)?;
+    let devices = known(&config);
+    against(config, devices.as_ref().map(|devices| devices.iter().map(Bearer::from)))
+}
+
+/// Words that nobody bears are warnings, for a name may be given later; a group that is called like a device is an error.
+fn against<'a>(
+    mut config: Config,
+    devices: Option<impl Iterator<Item = Bearer<'a>> + Clone>,
+) -> Result<Checked, Vec<Problem>> {
+    let Some(devices) = devices else { return Ok(Checked { config, devices: None }) };
+    let clashes = names::clashes(&config, devices.clone());
+    if !clashes.is_empty() {
+        return Err(clashes);
+    }
+    config.warnings.extend(names::unused_words(&config, devices.clone()));
+    Ok(Checked { config, devices: Some(devices.count()) })
+}
+
+/// The devices that names can be held against; `None` where nobody can tell. Before the first start these are the ones that
+/// it would import.
+fn known(config: &Config) -> Option<Vec<Device>> {
+    (!config.devices.is_empty()).then(|| config.devices.clone())
+}
+
 /// The code for a configuration that is not right: nothing can be said of one that cannot be read.
 fn wrong(file: &Path) -> u8 {
     if std::fs::read(file).is_ok() { super::NO } else { super::CANNOT }
 }
 
-fn summary(config: &Config) -> String {
-    let parts = [
-        plural(config.services.len(), "service"),
-        plural(config.groups.len(), "group"),
-        plural(config.devices.len(), "device"),
-        plural(config.warnings.len(), "warning"),
-    ];
+fn summary(config: &Config, devices: Option<usize>) -> String {
+    let mut parts = vec![plural(config.services.len(), "service"), plural(config.groups.len(), "group")];
+    parts.extend(devices.map(|count| plural(count, "device")));
+    parts.push(plural(config.warnings.len(), "warning"));
     format!("{} is right: {} on network {}\n", config.file.display(), parts.join(", "), config.network)
 }
 
@@ -100,6 +131,7 @@ fn plural(count: usize, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Problems;
 
     /// stdout, stderr and exit code in one block, with the folder's own name left out.
     fn said(text: &str) -> String {
@@ -117,7 +149,7 @@ mod tests {
                     [service.nas]\nupstream = \"http://127.0.0.1:5000\"\n";
         insta::assert_snapshot!(said(text), @r#"
         -- stdout
-        /etc/ztgate/ztgate.toml is right: 1 service, 0 groups, 0 devices, 1 warning on network 5e02d9cb41c0ffee
+        /etc/ztgate/ztgate.toml is right: 1 service, 0 groups, 1 warning on network 5e02d9cb41c0ffee
         -- stderr
         warning: ztgate.toml:3: service.nas.allow: missing, so nobody may open it
           hint: add a line like allow = ["*"], for any active member
@@ -134,6 +166,27 @@ mod tests {
         1 problem in /etc/ztgate; a running gateway keeps the rules that it has
         -- exit 1
         "#);
+    }
+
+    #[test]
+    fn names_are_held_against_the_devices_that_are_known() {
+        let text = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[groups]\ntv = [\"mum\"]\n\
+                    [service.nas]\nupstream = \"http://127.0.0.1:5000\"\nallow = [\"tv\", \"mun\"]\n";
+        let against = |devices: Option<&str>| {
+            let devices =
+                devices.map(|text| config::devices::parse("x", text, &jiff::tz::TimeZone::UTC).unwrap());
+            let bearers = devices.as_ref().map(|devices| devices.iter().map(Bearer::from));
+            match against(config::from_text(text, &[]).unwrap(), bearers) {
+                Ok(Checked { config, devices }) => (devices, Problems(&config.warnings).to_string()),
+                Err(problems) => (None, Problems(&problems).to_string()),
+            }
+        };
+        assert_eq!(against(None), (None, String::new()));
+        let (devices, said) = against(Some("[device.phone]\nid = \"c4c8812898\"\nowner = \"mum\"\n"));
+        assert_eq!(devices, Some(1));
+        assert!(said.contains("called \"mun\" yet\n  hint: did you mean \"mum\"?"), "{said}");
+        let (_, said) = against(Some("[device.tv]\nid = \"c4c8812898\"\nowner = \"mum\"\n"));
+        assert!(said.contains("it is the name of device c4c8812898"), "{said}");
     }
 
     #[test]

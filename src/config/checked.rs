@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Label, MemberId, NetworkId, Zone};
@@ -17,8 +19,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     pub node: Node,
     pub controller: Controller,
-    /// Who wins where the controller was edited by somebody else.
     pub sync: SyncMode,
+    /// Of times that are written without an offset; the system's unless said.
+    pub time_zone: TimeZone,
     /// TCP ports on each overlay address. 80 and 443 unless said.
     pub http_port: u16,
     pub https_port: u16,
@@ -26,7 +29,8 @@ pub struct Config {
     /// Ordered by name.
     pub services: Vec<Arc<Service>>,
     pub groups: Vec<Group>,
-    /// From `policy/devices.toml`; ordered by name.
+    /// What `policy/devices.toml` would import; ordered by name. Only the first start of an empty store takes it over: who
+    /// is who from then on stands in the store.
     pub devices: Vec<Device>,
     /// Odd, but no reason not to start.
     pub warnings: Vec<Problem>,
@@ -52,16 +56,16 @@ pub enum Controller {
     Central { url: String, token_file: PathBuf },
 }
 
-/// What becomes of a member that somebody else authorises at the controller. What somebody else deauthorises is revoked
-/// here, whatever this says.
+/// What becomes of a member that somebody authorised at the controller, and not here. Who is deauthorised there is revoked
+/// here in any case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SyncMode {
-    /// It is pending until a person admits it.
+    /// It waits here to be admitted.
     #[default]
     Ask,
-    /// It is let in, in this group.
+    /// It is admitted, into this group.
     Follow { group: Label },
-    /// It is deauthorised again.
+    /// It is deauthorised there again.
     Enforce,
 }
 
@@ -174,9 +178,8 @@ pub enum Who {
     /// `"*"`: any active member.
     Anyone,
     Member(MemberId),
-    Device(Label),
-    Owner(Label),
-    Group(Label),
+    /// Any device, owner or group of this name, given today or later: one name means one thing.
+    Name(Label),
 }
 
 /// A group of `[groups]`: owners, devices or IDs.
@@ -189,13 +192,18 @@ pub struct Group {
     pub line: u32,
 }
 
-/// One `[device.NAME]` paragraph of `policy/devices.toml`.
+/// One `[device.NAME]` paragraph of a device list; see [`devices`](super::devices).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     pub name: Label,
     pub id: MemberId,
     pub owner: Option<Label>,
     pub groups: Vec<Label>,
+    /// When it expires.
+    pub until: Option<Timestamp>,
+    /// At most [`LONGEST_NOTES`](super::devices::LONGEST_NOTES) characters, none of them a control character.
+    pub notes: Option<String>,
+    /// Where the paragraph begins.
     pub line: u32,
 }
 

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use jiff::tz::TimeZone;
+
 use crate::model::{NameError, NetworkId, Zone};
 
-use super::read::{Keys, Report, Section, quote};
-use super::{Controller, Node, Tls};
+use super::names::Kind;
+use super::read::{Keys, Report, Section, nearest, quote};
+use super::{Controller, Node, SyncMode, Tls, devices, words};
 
 pub(super) const NODE_URL: &str = "http://127.0.0.1:9993";
 pub(super) const NODE_TOKEN: &str = "/var/lib/zerotier-one/authtoken.secret";
@@ -30,15 +33,15 @@ const KEYS: Keys<'_> = Keys {
     not_here: &[
         ("rule", "not supported by this version; to ignore it could let in whom you mean to keep out"),
         ("deny", "not supported by this version; to ignore it could let in whom you mean to keep out"),
-        ("device", "devices belong in policy/devices.toml"),
+        ("device", devices::NOT_HERE),
     ],
     meant: &[("services", "service"), ("domain", "zone"), ("group", "groups")],
 };
 
 const CONTROLLER_KEYS: Keys<'_> = Keys {
-    known: &["kind", "url", "token_file"],
+    known: &["kind", "url", "token_file", "sync", "default_group"],
     not_here: &[("token", "the token itself does not belong in this file; name its file with token_file")],
-    meant: &[("type", "kind")],
+    meant: &[("type", "kind"), ("mode", "sync"), ("group", "default_group")],
 };
 
 const NODE_KEYS: Keys<'_> = Keys {
@@ -57,6 +60,8 @@ pub(super) struct Gateway {
     pub state_dir: PathBuf,
     pub node: Node,
     pub controller: Controller,
+    pub sync: SyncMode,
+    pub time_zone: TimeZone,
     pub http_port: u16,
     pub https_port: u16,
     pub tls: Tls,
@@ -75,13 +80,14 @@ pub(super) fn read(root: &Section<'_>, folder: &Path, report: &mut Report) -> Ga
             report.error(&item.spot, format!("HTTP and HTTPS cannot share port {http_port}"), None);
         }
     }
-    check_time_zone(root, report);
     Gateway {
         network: read_network(root, report),
         zone: read_zone(root, report),
         state_dir: folder.join(root.text("state_dir", report).unwrap_or(STATE_DIR)),
         node,
         controller,
+        sync: read_sync(root, report),
+        time_zone: read_time_zone(root, report),
         http_port,
         https_port,
         tls: read_tls(root, folder, report),
@@ -214,6 +220,45 @@ fn read_place(controller: &Section<'_>, node_url: &str, report: &mut Report) -> 
     Place::Remote(url.to_owned())
 }
 
+/// `sync` and `default_group` of `[controller]`. What is wrong is read as the default.
+fn read_sync(root: &Section<'_>, report: &mut Report) -> SyncMode {
+    const WORDS: [&str; 3] = ["ask", "follow", "enforce"];
+    // That it is a table, was said by who read the rest of it.
+    let Some(section) = root.get("controller").and_then(|item| item.section(&mut Report::default())) else {
+        return SyncMode::Ask;
+    };
+    let word = section.text("sync", report).unwrap_or("ask");
+    let group = section.get("default_group");
+    if let Some(item) = group.as_ref().filter(|_| matches!(word, "ask" | "enforce")) {
+        let message = format!("only sync = \"follow\" puts members into a group; this is \"{word}\"");
+        report.error(&item.spot, message, "remove the line, or write sync = \"follow\"");
+    }
+    match (word, group, section.get("sync")) {
+        ("enforce", ..) => return SyncMode::Enforce,
+        ("follow", Some(item), _) => {
+            let name = item.text(report).and_then(|text| words::name(text, Kind::Group, &item.spot, report));
+            return name.map_or(SyncMode::Ask, |group| SyncMode::Follow { group });
+        }
+        ("follow", None, _) => {
+            let at = section.spot.missing("default_group");
+            let hint = "add a line like default_group = \"guests\"";
+            report.error(&at, "missing: the group of members that the controller lets in", hint);
+        }
+        ("ask", ..) | (_, _, None) => {}
+        (other, _, Some(item)) => {
+            let hint = match nearest(other, WORDS) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => "who is let in at the controller alone: \"ask\" waits for \"ztgate admit\", \"follow\" admits it, \
+                         \"enforce\" puts it out again"
+                    .to_owned(),
+            };
+            let message = format!("expected \"ask\", \"follow\" or \"enforce\", found {}", quote(other));
+            report.error(&item.spot, message, hint);
+        }
+    }
+    SyncMode::Ask
+}
+
 fn is_central(controller: &Section<'_>, report: &mut Report) -> bool {
     let Some(item) = controller.get("kind") else { return false };
     match item.text(report) {
@@ -290,14 +335,20 @@ fn read_tls(root: &Section<'_>, folder: &Path, report: &mut Report) -> Tls {
     }
 }
 
-fn check_time_zone(root: &Section<'_>, report: &mut Report) {
-    let Some(item) = root.get("time_zone") else { return };
-    let Some(text) = item.text(report) else { return };
-    // Without a time zone database every name is unknown, and none is wrong.
-    if jiff::tz::TimeZone::get(text).is_err() && !jiff::tz::db().is_definitively_empty() {
-        let message = format!("expected a time zone like \"Europe/Berlin\", found {}", quote(text));
-        report.error(&item.spot, message, "\"timedatectl list-timezones\" lists them");
-    } else {
-        report.warn(&item.spot, "unused: no rule of this version looks at the hour", None);
-    }
+fn read_time_zone(root: &Section<'_>, report: &mut Report) -> TimeZone {
+    let name = root.get("time_zone").and_then(|item| Some((item.text(report)?, item)));
+    let Some((text, item)) = name else { return TimeZone::system() };
+    let Ok(zone) = TimeZone::get(text) else {
+        // Without a time zone database every name is unknown, and none is wrong.
+        if jiff::tz::db().is_definitively_empty() {
+            let message =
+                "this system has no time zone database, so times are read on the system's own clock";
+            report.warn(&item.spot, message, "install the package tzdata");
+        } else {
+            let message = format!("expected a time zone like \"Europe/Berlin\", found {}", quote(text));
+            report.error(&item.spot, message, "\"timedatectl list-timezones\" lists them");
+        }
+        return TimeZone::system();
+    };
+    zone
 }

@@ -4,8 +4,9 @@
 //! would need it, because half a file gives misleading errors.
 
 mod checked;
+pub mod devices;
 mod gateway;
-mod names;
+pub mod names;
 mod people;
 mod problem;
 mod read;
@@ -13,6 +14,7 @@ mod service;
 mod source;
 mod template;
 mod upstream;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +22,6 @@ pub use checked::*;
 pub use problem::Problems;
 pub use template::{Found, GuessedService, starter};
 
-use names::Names;
 use read::{Report, Section};
 use source::Source;
 
@@ -42,7 +43,7 @@ pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
     for (path, name) in
         std::iter::once((file.clone(), name.into_owned())).chain(policy_files(folder, &mut problems))
     {
-        match Source::read(&path, &name) {
+        match Source::read(&path, &name, ABSENT) {
             Ok(source) => sources.push(source),
             Err(problem) => problems.push(problem),
         }
@@ -58,7 +59,7 @@ pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
 pub fn state_dir(file: &Path) -> Result<PathBuf, Problem> {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-    let source = Source::read(&file, &name)?;
+    let source = Source::read(&file, &name, ABSENT)?;
     let folder = file.parent().unwrap_or(Path::new("/"));
     Ok(folder.join(source.text_at("state_dir").as_deref().unwrap_or(gateway::STATE_DIR)))
 }
@@ -78,6 +79,8 @@ pub fn watch_paths(config: &Config) -> Vec<PathBuf> {
     }
     paths
 }
+
+const ABSENT: &str = "\"ztgate init\" writes one; \"--config FILE\" names another";
 
 const POLICY_FOLDER: &str = "policy";
 
@@ -134,24 +137,22 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
     let (lists, files): (Vec<_>, Vec<_>) = tables
         .iter()
         .map(|(source, table)| Section::root(source, table))
-        .partition(|root| &*root.spot.file == people::DEVICES);
+        .partition(|root| &*root.spot.file == devices::FILE);
     let Some(main) = files.first() else { return Err(Vec::new()) };
 
     let mut report = Report::default();
-    let mut names = Names::default();
     let gateway = gateway::read(main, folder, &mut report);
-    let devices = lists.first().map(|root| people::read_devices(root, &mut names, &mut report));
-    let devices = devices.unwrap_or_default();
+    let devices = lists.first().map(|root| devices::read_list(root, &gateway.time_zone, &mut report));
     for policy in &files[1..] {
         people::check_policy_keys(policy, &mut report);
     }
-    let groups = people::read_groups(&files, &mut names, &mut report);
-    let around = service::Around { names: &names, folder, zone: gateway.zone.as_ref() };
+    let groups = people::read_groups(&files, &mut report);
+    let around = service::Around { folder, zone: gateway.zone.as_ref() };
     let services = match main.section("service", &mut report) {
         Some(section) => service::read_all(&section, &around, &mut report),
         None => Vec::new(),
     };
-    people::warn_of_idle_groups(&groups, &devices, &services, &names, &mut report);
+    people::warn_of_idle_groups(&groups, &services, &mut report);
 
     let order = |problem: &Problem| {
         (sources.iter().position(|source| Path::new(&*source.name) == problem.file), problem.line)
@@ -166,13 +167,14 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
             state_dir: gateway.state_dir,
             node: gateway.node,
             controller: gateway.controller,
-            sync: SyncMode::default(),
+            sync: gateway.sync,
+            time_zone: gateway.time_zone,
             http_port: gateway.http_port,
             https_port: gateway.https_port,
             tls: gateway.tls,
             services,
             groups,
-            devices,
+            devices: devices.unwrap_or_default(),
             warnings: report.warnings,
         }),
         _ => Err(report.problems),

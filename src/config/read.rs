@@ -2,6 +2,7 @@
 //!
 //! Nothing here stops at the first problem. A value that is not what it should be is reported and read as absent.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +57,11 @@ pub(super) struct Spot {
 }
 
 impl Spot {
+    /// The place of something that was read before.
+    pub fn of(file: &Arc<str>, line: u32, key: String) -> Self {
+        Self { file: file.clone(), line, key }
+    }
+
     /// The place of a key that is missing from this table.
     pub fn missing(&self, key: &str) -> Self {
         Self { key: join(&self.key, key), ..self.clone() }
@@ -187,6 +193,18 @@ impl<'a> Item<'a> {
             self.expected("a text in quotes", report);
         }
         text
+    }
+
+    /// A time as its text, which may stand in quotes or, as TOML's own kind of value, without.
+    pub fn time(&self, report: &mut Report) -> Option<Cow<'a, str>> {
+        match self.value {
+            DeValue::String(text) => Some(text.clone()),
+            DeValue::Datetime(time) => Some(time.to_string().into()),
+            _ => {
+                self.expected("a time like \"2026-12-24 18:00\"", report);
+                None
+            }
+        }
     }
 
     pub fn flag(&self, report: &mut Report) -> Option<bool> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::model::{Label, Zone};
 
-use super::names::{Names, label};
 use super::read::{Item, Keys, Report, Section, Spot, nearest, quote};
+use super::words::{self, label};
 use super::{Grant, Service, ServiceKind, Upstream, UpstreamHost, upstream};
 
 /// Names of the zone that the gateway itself answers, now or later.
@@ -54,7 +54,6 @@ const KEYS: Keys<'_> = Keys {
 
 /// What a paragraph is read against.
 pub(super) struct Around<'a> {
-    pub names: &'a Names,
     /// Paths are relative to it.
     pub folder: &'a Path,
     /// `None` if it is wrong itself.
@@ -107,10 +106,10 @@ fn read_one(
         None => Vec::new(),
     };
     let allow = match (section.get("allow"), kind) {
-        (Some(item), Some(kind)) => read_allow(&item, kind, around.names, report),
+        (Some(item), Some(kind)) => read_allow(&item, kind, report),
         // Without a kind the roles are unknown, and complaints about them would be noise.
         (Some(item), None) if item.is_section() => Vec::new(),
-        (Some(item), None) => read_words(&item, None, around.names, report),
+        (Some(item), None) => read_words(&item, None, report),
         (None, _) => {
             let hint = "add a line like allow = [\"*\"], for any active member";
             report.warn(&section.spot.missing("allow"), "missing, so nobody may open it", hint);
@@ -159,9 +158,9 @@ fn read_kind(section: &Section<'_>, report: &mut Report) -> Option<ServiceKind> 
 }
 
 /// `allow = [WHO, ...]`, or `allow = { ROLE = [WHO, ...] }` where the kind has roles.
-fn read_allow(item: &Item<'_>, kind: ServiceKind, names: &Names, report: &mut Report) -> Vec<Grant> {
+fn read_allow(item: &Item<'_>, kind: ServiceKind, report: &mut Report) -> Vec<Grant> {
     if !item.is_section() {
-        return read_words(item, None, names, report);
+        return read_words(item, None, report);
     }
     let roles = kind.roles();
     if roles.is_empty() {
@@ -178,7 +177,7 @@ fn read_allow(item: &Item<'_>, kind: ServiceKind, names: &Names, report: &mut Re
     let mut grants = Vec::new();
     for (word, list) in section.entries() {
         match roles.iter().find(|role| **role == word) {
-            Some(role) => grants.extend(read_words(&list, Some(*role), names, report)),
+            Some(role) => grants.extend(read_words(&list, Some(*role), report)),
             None => {
                 let hint = match nearest(word, roles.iter().copied()) {
                     Some(near) => format!("did you mean \"{near}\"?"),
@@ -191,12 +190,12 @@ fn read_allow(item: &Item<'_>, kind: ServiceKind, names: &Names, report: &mut Re
     grants
 }
 
-fn read_words(list: &Item<'_>, role: Option<&'static str>, names: &Names, report: &mut Report) -> Vec<Grant> {
+fn read_words(list: &Item<'_>, role: Option<&'static str>, report: &mut Report) -> Vec<Grant> {
     let words = list.list(report);
     words
         .iter()
         .filter_map(|word| {
-            let who = names.resolve(word, report)?;
+            let who = words::who(word, report)?;
             Some(Grant { who, role, file: word.spot.file.clone(), line: word.spot.line })
         })
         .collect()

@@ -22,7 +22,8 @@ impl Source {
         Self { name: name.into(), text, line_starts }
     }
 
-    pub fn read(file: &Path, name: &str) -> Result<Self, Problem> {
+    /// `absent` is the hint where there is no such file.
+    pub fn read(file: &Path, name: &str, absent: &str) -> Result<Self, Problem> {
         let whole = |message: String, hint: Option<&str>| Problem {
             file: name.into(),
             line: None,
@@ -31,10 +32,9 @@ impl Source {
             hint: hint.map(str::to_owned),
         };
         let bytes = std::fs::read(file).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => whole(
-                format!("there is no file {}", file.display()),
-                Some("\"ztgate init\" writes one; \"--config FILE\" names another"),
-            ),
+            std::io::ErrorKind::NotFound => {
+                whole(format!("there is no file {}", file.display()), Some(absent))
+            }
             _ => whole(format!("{} cannot be read: {error}", file.display()), None),
         })?;
         match String::from_utf8(bytes) {

@@ -62,12 +62,15 @@ const TAIL: &str = "
 # plain_http = false                        # HTTPS only; else both, for TVs that trust no private CA
 # allow    = [\"family\", \"c4c8812898\"]       # devices, owners, groups, member IDs; nobody else
 
-# Who is who stands in the folder \"policy\" beside this file, if you want names instead of IDs:
+# Devices get their names, owners and groups by command, while the gateway runs:
 #
-#   policy/devices.toml                     policy/groups.toml
-#     [device.red-phone]                      [groups]
-#     id    = \"c4c8812898\"                    family = [\"mum\", \"kids-tablet\"]
-#     owner = \"mum\"
+#   ztgate devices --pending
+#   ztgate admit c4c8812898 red-phone --owner mum --groups family
+#
+# Groups of owners or devices may stand here, too:
+#
+# [groups]
+# family = [\"mum\", \"kids-tablet\"]
 ";
 
 fn network(to: &mut String, found: &Found) -> std::fmt::Result {
@@ -124,6 +127,12 @@ fn controller(to: &mut String, found: &Found) -> std::fmt::Result {
     )?;
     writeln!(to, "# that one's token here, and the local node's under [node].")?;
     writeln!(to, "[controller]\nkind = \"local\"")?;
+    writeln!(
+        to,
+        "# Whom only the controller lets in waits for \"ztgate admit\" (ask), is admitted into a group (follow,"
+    )?;
+    writeln!(to, "# with default_group = \"guests\"), or is put out there again (enforce).")?;
+    writeln!(to, "# sync = \"ask\"")?;
     match found.token_file.as_deref() {
         Some(file) if file != Path::new(NODE_TOKEN) => {
             writeln!(to, "token_file = {}", toml_text(&file.to_string_lossy()))?;
@@ -211,7 +220,7 @@ mod tests {
     #[test]
     fn the_commented_settings_hold_once_uncommented() {
         let text = starter(&found());
-        let offers = ["state_dir =", "http_port  =", "https_port ="];
+        let offers = ["state_dir =", "http_port  =", "https_port =", "sync ="];
         let taken = offers.iter().fold(text, |text, offer| {
             assert!(text.contains(&format!("# {offer}")), "{offer}");
             text.replace(&format!("# {offer}"), offer)

@@ -158,7 +158,7 @@ allow = ["*"]
 }
 
 #[test]
-fn names_that_mean_two_things() {
+fn names_that_will_not_do() {
     let main = r#"network = "5e02d9cb41c0ffee"
 zone = "home.arpa"
 [service.nas]
@@ -172,10 +172,6 @@ allow = ["mum"]
 id = "c4c8812898"
 owner = "mum"
 
-[device.tv]
-id = "c4c8812898"
-groups = ["mum", "everyone"]
-
 [device.bcba17eef8]
 id = "bcba17eef8"
 
@@ -186,59 +182,46 @@ id = "a phone"
         (
             "groups.toml",
             r#"[groups]
-tv = ["mum"]
+bcba17eef8 = ["mum"]
+nobody = ["mum"]
 "#,
         ),
     ];
     insta::assert_snapshot!(said(main, &policy), @r#"
     policy/devices.toml:3: device.mum.owner: "mum" is an owner here and a device at policy/devices.toml:1
       hint: one name means one thing: rename one of them
-    policy/devices.toml:6: device.tv.id: c4c8812898 is the device "mum" already, at policy/devices.toml:2
-      hint: a member is one device: remove one of the two
-    policy/devices.toml:7: device.tv.groups: "mum" is a group here and a device at policy/devices.toml:1
-      hint: one name means one thing: rename one of them
-    policy/devices.toml:7: device.tv.groups: "everyone" is reserved; it would read as more than a group
-      hint: choose another name; any active member is "*" in allow
-    policy/devices.toml:9: device.bcba17eef8: "bcba17eef8" is no name: it looks like a member ID; names and IDs are kept apart
+    policy/devices.toml:5: device.bcba17eef8: "bcba17eef8" is no name: it looks like a member ID; names and IDs are kept apart
       hint: give it a name that a person would say
-    policy/devices.toml:12: device."Red Phone": "Red Phone" is no name: a name is 1 to 63 of a-z, 0-9 and '-', and starts and ends with a letter or digit
+    policy/devices.toml:8: device."Red Phone": "Red Phone" is no name: a name is 1 to 63 of a-z, 0-9 and '-', and starts and ends with a letter or digit
       hint: write "red-phone"
-    policy/devices.toml:13: device."Red Phone".id: a member ID is 10 hexadecimal digits, like c4c8812898; found "a phone"
-    policy/groups.toml:2: groups.tv: "tv" is a group here and a device at policy/devices.toml:5
-      hint: one name means one thing: rename one of them
+    policy/devices.toml:9: device."Red Phone".id: a member ID is 10 hexadecimal digits, like c4c8812898; found "a phone"
+    policy/groups.toml:2: groups.bcba17eef8: "bcba17eef8" is no name: it looks like a member ID; names and IDs are kept apart
+      hint: give it a name that a person would say
+    policy/groups.toml:3: groups.nobody: "nobody" is reserved; it would read as more than a group
+      hint: choose another name; any active member is "*" in allow
     "#);
 }
 
 #[test]
-fn names_that_nobody_has() {
+fn words_that_can_mean_nobody() {
     let main = r#"network = "5e02d9cb41c0ffee"
 zone = "home.arpa"
 [service.nas]
 upstream = "http://127.0.0.1:5000"
 allow = [
-    "family",
-    "famly",
+    "given-later",
     "C4C8812898",
     "everyone",
-    "neighbours",
+    "The Neighbours",
     7,
 ]
 "#;
-    let policy = [(
-        "devices.toml",
-        r#"[device.tv]
-id = "c4c8812898"
-owner = "family"
-"#,
-    )];
-    insta::assert_snapshot!(said(main, &policy), @r#"
-    ztgate.toml:7: service.nas.allow: no device, owner or group is called "famly"
-      hint: did you mean "family"?
-    ztgate.toml:9: service.nas.allow: no device, owner or group is called "everyone"
+    insta::assert_snapshot!(said(main, &[]), @r#"
+    ztgate.toml:8: service.nas.allow: no device, owner or group can be called "everyone"
       hint: any active member is "*"
-    ztgate.toml:10: service.nas.allow: no device, owner or group is called "neighbours"
-      hint: devices and owners come from policy/devices.toml, groups from [groups]; a member ID like "c4c8812898" and "*" work without either
-    ztgate.toml:11: service.nas.allow: expected a text in quotes, found a whole number
+    ztgate.toml:9: service.nas.allow: "The Neighbours" is no name: a name is 1 to 63 of a-z, 0-9 and '-', and starts and ends with a letter or digit
+      hint: write "the-neighbours"
+    ztgate.toml:10: service.nas.allow: expected a text in quotes, found a whole number
     "#);
 }
 
@@ -252,7 +235,7 @@ zone = "home.arpa"
             "a.toml",
             r#"[groups]
 family = ["tv"]
-house = ["family", "*", "tvv"]
+house = ["family", "*", "Tv"]
 "#,
         ),
         (
@@ -263,32 +246,17 @@ family = ["tv"]
 id = "c4c8812898"
 "#,
         ),
-        (
-            "devices.toml",
-            r#"[device.tv]
-id = "c4c8812898"
-expires = "tomorrow"
-[device.no-id]
-owner = "dad"
-[groups]
-x = []
-"#,
-        ),
     ];
     insta::assert_snapshot!(said(main, &policy), @r#"
     policy/a.toml:3: groups.house: "family" is a group, and a group does not contain groups
       hint: list the members of "family" here, or name both where both are meant
     policy/a.toml:3: groups.house: a group has named members; "*" is everybody
       hint: write "*" in the allow of a service instead
-    policy/a.toml:3: groups.house: no device, owner or group is called "tvv"
-      hint: did you mean "tv"?
+    policy/a.toml:3: groups.house: "Tv" is no name: a name is 1 to 63 of a-z, 0-9 and '-', and starts and ends with a letter or digit
+      hint: write "tv"
     policy/b.toml:2: groups.family: the group "family" is listed at policy/a.toml:2 already
       hint: put all its members into one list
-    policy/b.toml:3: device: devices belong in policy/devices.toml
-    policy/devices.toml:3: device.tv.expires: not supported by this version: end dates come with "ztgate admit"
-    policy/devices.toml:4: device.no-id.id: missing: the member ID, like "c4c8812898"
-      hint: the app and "zerotier-cli info" on the device show it
-    policy/devices.toml:6: groups: this file lists devices; [groups] belongs in another file of the policy folder
+    policy/b.toml:3: device: devices live in the gateway: "ztgate devices import FILE" takes them from a file of their own
     "#);
 }
 
@@ -451,6 +419,47 @@ fn a_controller_elsewhere_needs_its_own_token_and_a_safe_way_there() {
 }
 
 #[test]
+fn in_step_with_the_controller() {
+    let read = |lines: &str| {
+        from_text(
+            &format!("network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[controller]\n{lines}\n"),
+            &[],
+        )
+        .map(|config| config.sync)
+        .map_err(|problems| Problems(&problems).to_string())
+    };
+    let group = "guests".parse().unwrap();
+    assert_eq!(read(""), Ok(SyncMode::Ask));
+    assert_eq!(read("sync = \"ask\""), Ok(SyncMode::Ask));
+    assert_eq!(read("sync = \"follow\"\ndefault_group = \"guests\""), Ok(SyncMode::Follow { group }));
+    assert_eq!(read("sync = \"enforce\""), Ok(SyncMode::Enforce));
+    let wrong = [
+        "sync = \"folow\"",
+        "sync = \"always\"",
+        "sync = true",
+        "sync = \"follow\"",
+        "sync = \"follow\"\ndefault_group = \"everyone\"",
+        "default_group = \"guests\"",
+        "sync = \"enforce\"\ndefault_group = \"guests\"",
+    ];
+    insta::assert_snapshot!(wrong.map(|lines| read(lines).unwrap_err()).join("\n"), @r#"
+    ztgate.toml:4: controller.sync: expected "ask", "follow" or "enforce", found "folow"
+      hint: did you mean "follow"?
+    ztgate.toml:4: controller.sync: expected "ask", "follow" or "enforce", found "always"
+      hint: who is let in at the controller alone: "ask" waits for "ztgate admit", "follow" admits it, "enforce" puts it out again
+    ztgate.toml:4: controller.sync: expected a text in quotes, found true or false
+    ztgate.toml:3: controller.default_group: missing: the group of members that the controller lets in
+      hint: add a line like default_group = "guests"
+    ztgate.toml:5: controller.default_group: "everyone" is reserved; it would read as more than a group
+      hint: choose another name; any active member is "*" in allow
+    ztgate.toml:4: controller.default_group: only sync = "follow" puts members into a group; this is "ask"
+      hint: remove the line, or write sync = "follow"
+    ztgate.toml:5: controller.default_group: only sync = "follow" puts members into a group; this is "enforce"
+      hint: remove the line, or write sync = "follow"
+    "#);
+}
+
+#[test]
 fn ports_and_files() {
     let main = r#"network = "5e02d9cb41c0ffee"
 zone = "home.arpa"
@@ -479,33 +488,26 @@ upstream = "http://127.0.0.1:5000"
 kind = "aria2"
 upstream = "http://box.home.arpa:6800"
 secret_file = "aria2.secret"
-allow = ["kids"]
+allow = ["kids", "friends"]
 "#;
-    let policy = [
-        (
-            "groups.toml",
-            r#"[groups]
-kids = []
+    let policy = [(
+        "groups.toml",
+        r#"[groups]
 family = ["tv"]
+friend = ["mum"]
+kids = []
 "#,
-        ),
-        (
-            "devices.toml",
-            r#"[device.tv]
-id = "c4c8812898"
-"#,
-        ),
-    ];
+    )];
     insta::assert_snapshot!(said(main, &policy), @r#"
-    ztgate.toml:3: time_zone: unused: no rule of this version looks at the hour
     ztgate.toml:5: service.nas.allow: missing, so nobody may open it
       hint: add a line like allow = ["*"], for any active member
     ztgate.toml:10: service.dl.upstream: box.home.arpa is a name in the gateway's own zone, home.arpa; it may lead back to the gateway
       hint: write the machine's address
     ztgate.toml:11: service.dl.secret_file: read by a later version; this one leaves aria2's secret to the clients
       hint: enter the secret in each client, as without ztgate
-    policy/groups.toml:2: groups.kids: no device is in the group "kids" yet
-    policy/groups.toml:3: groups.family: no service allows the group "family"
+    policy/groups.toml:2: groups.family: no service allows the group "family"
+    policy/groups.toml:3: groups.friend: no service allows the group "friend"
+      hint: did you mean "friends"?
     "#);
 }
 
@@ -709,9 +711,9 @@ fn a_whole_configuration_is_read_to_the_letter() {
     let name = |text: &str| text.parse::<crate::model::Label>().unwrap();
     let who = |service: &Service| service.allow.iter().map(|g| (g.who.clone(), g.role)).collect::<Vec<_>>();
     let id = "bcba17eef8".parse().unwrap();
-    let all = [Who::Device(name("tv")), Who::Owner(name("mum")), Who::Member(id), Who::Anyone];
+    let all = [Who::Name(name("tv")), Who::Name(name("mum")), Who::Member(id), Who::Anyone];
     assert_eq!(who(nas), all.map(|who| (who, None)));
-    let roles = [(Who::Owner(name("mum")), Some("admin")), (Who::Group(name("family")), Some("watch"))];
+    let roles = [(Who::Name(name("mum")), Some("admin")), (Who::Name(name("family")), Some("watch"))];
     assert_eq!(who(dl), roles);
     assert_eq!((dl.allow[0].line, &*dl.allow[0].file), (38, "ztgate.toml"), "the word's own line");
 
@@ -736,7 +738,10 @@ fn two_lines_are_enough() {
     let config = from_text("network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"", &[]).unwrap();
     assert_eq!((config.http_port, config.https_port), (80, 443));
     assert_eq!(config.state_dir, Path::new("/var/lib/ztgate"));
-    assert_eq!((config.controller, config.tls), (Controller::Local, Tls::PrivateCa));
+    assert_eq!(
+        (config.controller, config.sync, config.tls),
+        (Controller::Local, SyncMode::Ask, Tls::PrivateCa)
+    );
     let token_file = "/var/lib/zerotier-one/authtoken.secret".into();
     assert_eq!(config.node, Node { url: "http://127.0.0.1:9993".into(), token_file });
 }
@@ -794,7 +799,7 @@ fn the_examples_load() {
     assert_eq!(said("minimal"), "");
     assert_eq!(said("central"), "");
     insta::assert_snapshot!(said("home"), @r#"
-    ztgate.toml:19: service.aria2.allow: this version judges no single calls, so only those with `admin` get in
+    ztgate.toml:20: service.aria2.allow: this version judges no single calls, so only those with `admin` get in
       hint: the other roles take effect with a later version; name under admin whoever is to get in today
     "#);
 }

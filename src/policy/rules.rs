@@ -153,7 +153,7 @@ impl ServiceRules {
             let people = &mut rules[index].people;
             let word = Arc::new(RuleRef::of(grant));
             people.add(&grant.who, word.clone());
-            if let Who::Group(name) = &grant.who {
+            if let Who::Name(name) = &grant.who {
                 for member in groups.get(name).map_or(&[][..], |group| &group.members) {
                     people.add(member, word.clone());
                 }
@@ -183,7 +183,7 @@ impl RuleRef {
         let word = match who {
             Who::Anyone => "*".to_owned(),
             Who::Member(id) => id.to_string(),
-            Who::Device(name) | Who::Owner(name) | Who::Group(name) => name.to_string(),
+            Who::Name(name) => name.to_string(),
         };
         let (text, label) = match role {
             Some(role) => (
@@ -200,21 +200,14 @@ impl RuleRef {
 #[derive(Clone, Debug)]
 struct People<T> {
     members: HashMap<MemberId, T>,
-    devices: HashMap<Label, T>,
-    owners: HashMap<Label, T>,
-    groups: HashMap<Label, T>,
+    /// Devices, owners and groups alike: one name means one thing.
+    names: HashMap<Label, T>,
     anyone: Option<T>,
 }
 
 impl<T> Default for People<T> {
     fn default() -> Self {
-        Self {
-            members: HashMap::new(),
-            devices: HashMap::new(),
-            owners: HashMap::new(),
-            groups: HashMap::new(),
-            anyone: None,
-        }
+        Self { members: HashMap::new(), names: HashMap::new(), anyone: None }
     }
 }
 
@@ -224,22 +217,19 @@ impl<T> People<T> {
         match who {
             Who::Anyone => _ = self.anyone.get_or_insert(by),
             Who::Member(id) => _ = self.members.entry(*id).or_insert(by),
-            Who::Device(name) => _ = self.devices.entry(name.clone()).or_insert(by),
-            Who::Owner(name) => _ = self.owners.entry(name.clone()).or_insert(by),
-            Who::Group(name) => _ = self.groups.entry(name.clone()).or_insert(by),
+            Who::Name(name) => _ = self.names.entry(name.clone()).or_insert(by),
         }
     }
 
     fn each(&mut self, change: impl FnMut(&mut T)) {
-        let named = self.devices.values_mut().chain(self.owners.values_mut()).chain(self.groups.values_mut());
-        self.members.values_mut().chain(named).chain(self.anyone.as_mut()).for_each(change);
+        self.members.values_mut().chain(self.names.values_mut()).chain(self.anyone.as_mut()).for_each(change);
     }
 
     /// What put the subject into the set, the most particular first.
     fn find(&self, subject: &Subject<'_>) -> Option<&T> {
-        let device = || self.devices.get(subject.device?);
-        let owner = || self.owners.get(subject.owner?);
-        let group = || subject.groups.iter().find_map(|group| self.groups.get(group));
+        let device = || self.names.get(subject.device?);
+        let owner = || self.names.get(subject.owner?);
+        let group = || subject.groups.iter().find_map(|group| self.names.get(group));
         self.members.get(&subject.id).or_else(device).or_else(owner).or_else(group).or(self.anyone.as_ref())
     }
 }

@@ -128,6 +128,30 @@ fn each_word_of_allow_lets_in_whom_it_means_and_nobody_else() {
     }
 }
 
+/// Rules are the configuration's alone: names are given, moved and taken while they stand.
+#[test]
+fn a_name_counts_from_the_moment_that_somebody_bears_it() {
+    let rules = Rules::compile(&from_text(HOME, &[("groups.toml", GROUPS)]).unwrap());
+    let nobody = Member { device: None, owner: None, groups: Vec::new(), ..member(&home(), "d000000009") };
+    let named = |name| Member { device: Some(label(name)), ..nobody.clone() };
+    let owned = |name| Member { owner: Some(label(name)), ..nobody.clone() };
+    let grouped = |name| Member { groups: vec![label("others"), label(name)], ..nobody.clone() };
+    for (who, service, expected) in [
+        (nobody.clone(), "raw", "no-rule"),
+        (named("mum"), "raw", "admin by ztgate.toml:21 allow mum"),
+        (owned("mum"), "raw", "admin by ztgate.toml:21 allow mum"),
+        (grouped("mum"), "raw", "admin by ztgate.toml:21 allow mum"),
+        (named("mun"), "raw", "no-rule"),
+        (named("kids-tablet"), "films", "yes by ztgate.toml:7 allow family"),
+        (owned("kids-tablet"), "films", "yes by ztgate.toml:7 allow family"),
+        (grouped("family"), "films", "yes by ztgate.toml:7 allow family"),
+        (grouped("kids"), "films", "no-rule"),
+    ] {
+        let decision = rules.decide(&Subject::from(&who), &ask(&label(service)));
+        assert_eq!(told(&decision), expected, "{:?} {:?} {:?} {service}", who.device, who.owner, who.groups);
+    }
+}
+
 #[test]
 fn a_role_includes_those_before_it() {
     let config = home();

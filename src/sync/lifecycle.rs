@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::Group;
+use crate::config::Config;
+use crate::config::names::{Bearer, Names};
 use crate::model::{Label, MemberId, MemberState};
 use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, StoredMember, StoredRoster};
 
@@ -47,11 +48,11 @@ impl Draft {
 pub fn draft(
     order: &Order,
     known: &StoredRoster,
-    groups: &[Group],
+    config: &Config,
     by: &Actor,
     now: Timestamp,
 ) -> Result<Draft, OrderError> {
-    let mut desk = Desk::new(known, groups, by, now);
+    let mut desk = Desk::new(known, by, now);
     match order {
         Order::Admit { id, profile, ahead } => desk.admit(*id, profile, *ahead)?,
         Order::Suspend { who, why } => desk.put_out(who, MemberState::Suspended, why.as_deref())?,
@@ -61,7 +62,7 @@ pub fn draft(
         Order::Import { devices, .. } => desk.import(devices)?,
         Order::Sync { .. } => {}
     }
-    desk.names_are_one()?;
+    desk.names_are_one(config)?;
     Ok(desk.draft)
 }
 
@@ -70,7 +71,7 @@ pub fn draft(
 pub fn granted(known: &StoredRoster, id: MemberId, now: Timestamp) -> Option<Draft> {
     let intent = known.outbox.get(&id).filter(|intent| intent.authorize)?.clone();
     let by = Actor(intent.who);
-    let mut desk = Desk::new(known, &[], &by, now);
+    let mut desk = Desk::new(known, &by, now);
     desk.draft.next.outbox.remove(&id);
     let member = desk.member_mut(id)?;
     member.admitted = Some(Admitted::Ordered);
@@ -103,7 +104,7 @@ pub fn expire(known: &StoredRoster, now: Timestamp) -> Option<Draft> {
         return None;
     }
     let by = Actor("clock".to_owned());
-    let mut desk = Desk::new(known, &[], &by, now);
+    let mut desk = Desk::new(known, &by, now);
     for id in ended {
         desk.intend(id, false);
         desk.moved(id, MemberState::Expired, "its time was up".to_owned());
@@ -131,17 +132,16 @@ pub fn next_moment(known: &StoredRoster, lead: Duration) -> Option<Timestamp> {
 struct Desk<'a> {
     draft: Draft,
     places: HashMap<MemberId, usize>,
-    groups: &'a [Group],
     by: &'a Actor,
     now: Timestamp,
 }
 
 impl<'a> Desk<'a> {
-    fn new(known: &StoredRoster, groups: &'a [Group], by: &'a Actor, now: Timestamp) -> Self {
+    fn new(known: &StoredRoster, by: &'a Actor, now: Timestamp) -> Self {
         let places = known.members.iter().enumerate().map(|(place, member)| (member.id, place)).collect();
         let draft =
             Draft { next: known.clone(), changes: Vec::new(), touched: Vec::new(), notes: Vec::new() };
-        Self { draft, places, groups, by, now }
+        Self { draft, places, by, now }
     }
 
     fn member(&self, id: MemberId) -> Option<&StoredMember> {
@@ -402,50 +402,23 @@ impl<'a> Desk<'a> {
     }
 
     /// Holds that one name means one thing, for all that the draft says.
-    fn names_are_one(&self) -> Result<(), OrderError> {
+    fn names_are_one(&self, config: &Config) -> Result<(), OrderError> {
         let touched: BTreeSet<MemberId> = self.draft.touched.iter().map(|(id, _)| *id).collect();
-        let profiles = || self.draft.next.members.iter().map(|member| (member.id, &member.profile));
-        let mut names: HashMap<&Label, MemberId> = HashMap::new();
-        for (id, name) in profiles().filter_map(|(id, profile)| Some((id, profile.name.as_ref()?))) {
-            if let Some(other) = names.insert(name, id) {
-                return Err(OrderError(format!("{name} is the name of {other} already; choose another")));
-            }
-        }
-        let mut owners: HashMap<&Label, MemberId> = HashMap::new();
-        let mut of_devices: HashMap<&Label, MemberId> = HashMap::new();
-        for (id, profile) in profiles() {
-            owners.extend(profile.owner.as_ref().map(|owner| (owner, id)));
-            of_devices.extend(profile.groups.iter().map(|group| (group, id)));
-        }
-        let is_group = |word: &Label| {
-            of_devices.contains_key(word) || self.groups.iter().any(|group| group.name == *word)
-        };
-        for (_, profile) in profiles().filter(|(id, _)| touched.contains(id)) {
-            if let Some(name) = &profile.name
-                && (owners.contains_key(name) || is_group(name))
-            {
-                let what = if owners.contains_key(name) { "an owner" } else { "a group" };
-                return Err(OrderError(format!(
-                    "{name} is {what} already, and one name means one thing; choose another"
-                )));
-            }
-            for (word, is_owner) in
-                profile.owner.iter().map(|w| (w, true)).chain(profile.groups.iter().map(|w| (w, false)))
-            {
-                let (what, taken) = match (names.contains_key(word), is_owner) {
-                    (true, _) => ("a device", true),
-                    (false, true) => ("a group", is_group(word)),
-                    (false, false) => ("an owner", owners.contains_key(word)),
-                };
-                if taken {
-                    return Err(OrderError(format!(
-                        "{word} is {what} already, and one name means one thing; choose another"
-                    )));
-                }
-            }
+        let (drafted, others): (Vec<&StoredMember>, Vec<_>) =
+            self.draft.next.members.iter().partition(|member| touched.contains(&member.id));
+        let mut names = Names::of(config, others.into_iter().map(bearer));
+        for member in drafted {
+            names.check_device(&bearer(member)).map_err(|error| OrderError(error.to_string()))?;
+            names.add(&bearer(member));
         }
         Ok(())
     }
+}
+
+/// A member with the names that it brings into use.
+pub fn bearer(member: &StoredMember) -> Bearer<'_> {
+    let Profile { name, owner, groups, .. } = &member.profile;
+    Bearer { id: member.id, name: name.as_ref(), owner: owner.as_ref(), groups }
 }
 
 /// How people call a member.

@@ -45,8 +45,12 @@ fn member(who: &str, state: MemberState, name: Option<&str>) -> StoredMember {
     StoredMember { state, profile, ..StoredMember::unheard(id(who), now()) }
 }
 
+fn config() -> Config {
+    crate::config::from_text("network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n", &[]).unwrap()
+}
+
 fn try_order(known: &StoredRoster, order: Order) -> Result<Draft, String> {
-    draft(&order, known, &[], &root(), now()).map_err(|error| error.to_string())
+    draft(&order, known, &config(), &root(), now()).map_err(|error| error.to_string())
 }
 
 fn admit(who: &str, name: Option<&str>) -> Order {
@@ -133,13 +137,13 @@ fn one_name_means_one_thing() {
     let known = roster(vec![phone, member(B, MemberState::Pending, None)]);
     let edit = |edit| Order::Edit { who: "phone".into(), edit };
     for (order, word) in [
-        (admit(B, Some("phone")), "phone is the name of"),
-        (admit(B, Some("mum")), "mum is an owner"),
-        (admit(B, Some("family")), "family is a group"),
-        (edit(Edit::Owner(Some(label("family")))), "family is a group"),
+        (admit(B, Some("phone")), "the name of device"),
+        (admit(B, Some("mum")), "it is the owner"),
+        (admit(B, Some("family")), "it is a group"),
+        (edit(Edit::Owner(Some(label("family")))), "it is a group"),
         (edit(Edit::Owner(Some(label("phone")))), "one name means one thing"),
-        (edit(Edit::Groups { add: vec![label("mum")], remove: vec![] }), "mum is an owner"),
-        (edit(Edit::Rename(label("mum"))), "mum is an owner"),
+        (edit(Edit::Groups { add: vec![label("mum")], remove: vec![] }), "it is the owner"),
+        (edit(Edit::Rename(label("mum"))), "it is the owner"),
     ] {
         let error = try_order(&known, order.clone()).unwrap_err();
         assert!(error.contains(word), "{order:?}: {error}");
@@ -231,6 +235,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 
 /// A gateway and a controller, step by step.
 struct World {
+    config: Config,
     mode: SyncMode,
     controller: std::collections::BTreeMap<MemberId, bool>,
     known: StoredRoster,
@@ -250,6 +255,7 @@ impl World {
         // The gateway itself, so that no list is empty.
         let controller = std::collections::BTreeMap::from([(id("5e02d9cb41"), true)]);
         let mut world = Self {
+            config: config(),
             mode,
             controller,
             disk: known.clone(),
@@ -267,7 +273,7 @@ impl World {
     }
 
     fn order(&mut self, order: Order) -> bool {
-        let Ok(draft) = draft(&order, &self.known, &[], &root(), self.now) else { return false };
+        let Ok(draft) = draft(&order, &self.known, &self.config, &root(), self.now) else { return false };
         self.known = draft.next;
         self.keep();
         true

@@ -228,6 +228,8 @@ pub(super) fn take_list(members: &mut [StoredMember], devices: &[Device]) {
             member.profile.name = Some(device.name.clone());
             member.profile.owner.clone_from(&device.owner);
             member.profile.groups.clone_from(&device.groups);
+            member.profile.notes.clone_from(&device.notes);
+            member.profile.until = device.until;
         }
     }
 }

@@ -35,6 +35,8 @@ fn device(id: &str) -> Device {
         id: id.parse().unwrap(),
         owner: Some("mum".parse().unwrap()),
         groups: vec!["family".parse().unwrap()],
+        until: None,
+        notes: None,
         line: 1,
     }
 }

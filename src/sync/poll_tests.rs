@@ -84,6 +84,7 @@ fn config(devices: Vec<Device>) -> Arc<Config> {
         node: config::Node { url: "http://127.0.0.1:1".into(), token_file: "/nonexistent".into() },
         controller: config::Controller::Local,
         sync: config::SyncMode::Ask,
+        time_zone: jiff::tz::TimeZone::UTC,
         http_port: 80,
         https_port: 443,
         tls: config::Tls::PrivateCa,

@@ -91,8 +91,16 @@ async fn a_right_that_goes_ends_a_silent_stream() {
 #[tokio::test]
 async fn a_broken_configuration_leaves_the_old_one_in_force() {
     let mut world = home().await;
-    let broken = world.reload(|plan| plan.allow("nobody-here", "wiki")).await;
-    assert!(broken.unwrap_err().contains("nobody-here"));
+    let broken = world.reload(|plan| plan.allow("everyone", "wiki")).await;
+    assert!(broken.unwrap_err().contains("everyone"));
+    world.from("red-phone").get("wiki", "/").await.is(200);
+    world.from("laptop").get("wiki", "/").await.refused("no-rule");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_bears_yet_lets_nobody_in() {
+    let mut world = home().await;
+    world.reload(|plan| plan.allow("guest-phone", "wiki")).await.unwrap();
     world.from("red-phone").get("wiki", "/").await.is(200);
     world.from("laptop").get("wiki", "/").await.refused("no-rule");
 }

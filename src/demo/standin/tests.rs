@@ -275,6 +275,7 @@ fn sync(world: &World) -> (tokio::task::JoinHandle<()>, RosterFeed) {
         },
         controller: config::Controller::Local,
         sync: config::SyncMode::Ask,
+        time_zone: jiff::tz::TimeZone::UTC,
         http_port: 80,
         https_port: 443,
         tls: config::Tls::PrivateCa,
