@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Label, MemberId, NetworkId, Zone};
 
+use super::Notify;
+
 /// A whole, valid configuration: `ztgate.toml` and the `policy` folder beside it.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -26,6 +28,8 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// From `policy/devices.toml`; ordered by name.
     pub devices: Vec<Device>,
+    /// Who is told about devices that knock, expire or change; nobody unless said.
+    pub notify: Notify,
     /// Odd, but no reason not to start.
     pub warnings: Vec<Problem>,
 }

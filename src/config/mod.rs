@@ -6,6 +6,7 @@
 mod checked;
 mod gateway;
 mod names;
+mod notify;
 mod people;
 mod problem;
 mod read;
@@ -17,6 +18,7 @@ mod upstream;
 use std::path::{Path, PathBuf};
 
 pub use checked::*;
+pub use notify::{Notify, NotifyEvent, NotifyUrl, Ntfy, UnknownEvent, Webhook};
 pub use problem::Problems;
 pub use template::{Found, GuessedService, starter};
 
@@ -140,6 +142,7 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
     let mut report = Report::default();
     let mut names = Names::default();
     let gateway = gateway::read(main, folder, &mut report);
+    let notify = notify::read(main, folder, &mut report);
     let devices = lists.first().map(|root| people::read_devices(root, &mut names, &mut report));
     let devices = devices.unwrap_or_default();
     for policy in &files[1..] {
@@ -172,6 +175,7 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
             services,
             groups,
             devices,
+            notify,
             warnings: report.warnings,
         }),
         _ => Err(report.problems),
