@@ -14,6 +14,7 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::config::NotifyUrl;
 
@@ -61,8 +62,7 @@ pub(super) async fn post(
     let call = async {
         let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(PostError::Connect)?;
         if url.tls {
-            let (connector, name) = tls(&url.host)?;
-            exchange(connector.connect(name, stream).await.map_err(PostError::Tls)?, request).await
+            exchange(secured(stream, &url.host, client_config()?).await?, request).await
         } else {
             exchange(stream, request).await
         }
@@ -70,12 +70,16 @@ pub(super) async fn post(
     tokio::time::timeout(deadline, call).await.map_err(|_| PostError::Timeout(deadline))?
 }
 
-fn tls(host: &str) -> Result<(TlsConnector, ServerName<'static>), PostError> {
+async fn secured(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, PostError> {
     let name = match host.parse::<IpAddr>() {
         Ok(address) => ServerName::from(address),
         Err(_) => ServerName::try_from(host.to_owned()).map_err(|_| PostError::Name(host.to_owned()))?,
     };
-    Ok((TlsConnector::from(client_config()?), name))
+    TlsConnector::from(config).connect(name, stream).await.map_err(PostError::Tls)
 }
 
 /// Read once: hundreds of files, and they change with the system's packages only.
@@ -129,11 +133,54 @@ async fn exchange(
 
 #[cfg(test)]
 mod tests {
+    use rustls_pki_types::CertificateDer;
+
     use super::*;
 
+    /// Greets whoever takes its certificate, which is for `localhost`.
+    async fn tls_server() -> (u16, CertificateDer<'static>) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = acceptor.accept(stream).await;
+            }
+        });
+        (port, certificate)
+    }
+
+    #[tokio::test]
+    async fn only_a_receiver_that_a_root_vouches_for_gets_anything() {
+        let (port, certificate) = tls_server().await;
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let trusting = trusting(roots).unwrap();
+        let dial = || async { TcpStream::connect(("127.0.0.1", port)).await.unwrap() };
+        assert!(secured(dial().await, "localhost", trusting.clone()).await.is_ok());
+        let other_name = secured(dial().await, "home.example", trusting.clone()).await;
+        assert!(matches!(other_name, Err(PostError::Tls(_))));
+        let no_name = secured(dial().await, "not a name", trusting).await;
+        assert!(matches!(no_name, Err(PostError::Name(_))));
+
+        let path_and_query = "/".to_owned();
+        let url = NotifyUrl { tls: true, host: "localhost".to_owned(), port, path_and_query };
+        let unknown = post(&url, &[], Bytes::new(), Duration::from_secs(20)).await;
+        assert!(matches!(unknown, Err(PostError::Tls(_) | PostError::NoRoots)), "{unknown:?}");
+    }
+
     #[test]
-    fn tls_needs_a_root_and_a_name() {
+    fn without_a_root_there_is_no_tls() {
         assert!(trusting(RootCertStore::empty()).is_none());
-        assert!(matches!(tls("not a name"), Err(PostError::Name(_))));
     }
 }
