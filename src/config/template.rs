@@ -62,6 +62,11 @@ const TAIL: &str = "
 # plain_http = false                        # HTTPS only; else both, for TVs that trust no private CA
 # allow    = [\"family\", \"c4c8812898\"]       # devices, owners, groups, member IDs; nobody else
 
+# Who is told when a new device knocks; deploy/notify.md has more:
+#
+# [notify]
+# ntfy = \"https://ntfy.sh/a-topic-that-nobody-guesses\"
+
 # Who is who stands in the folder \"policy\" beside this file, if you want names instead of IDs:
 #
 #   policy/devices.toml                     policy/groups.toml

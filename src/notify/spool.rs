@@ -96,8 +96,9 @@ impl Spool {
     }
 }
 
+/// Half of all numbers, so that counting on from one that somebody made up never comes to an end.
 fn number(path: &Path) -> Option<u64> {
-    path.file_stem()?.to_str()?.parse().ok()
+    path.file_stem()?.to_str()?.parse().ok().filter(|number| *number <= u64::MAX / 2)
 }
 
 fn read(path: &Path) -> Option<Event> {
@@ -154,13 +155,14 @@ mod tests {
             ("00000000000000000002.json", &good[..good.len() / 2]),
             ("00000000000000000003.json", b""),
             ("four.json", &good),
+            ("18446744073709551615.json", &good),
             ("00000000000000000006.partial", &good),
             ("notes.txt", b"a person's"),
         ] {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let found = spool.load().unwrap();
-        assert_eq!((found.events.len(), found.broken), (1, 4));
+        assert_eq!((found.events.len(), found.broken), (1, 5));
         assert_eq!(
             names(folder.path()),
             [
@@ -168,6 +170,7 @@ mod tests {
                 "00000000000000000002.broken",
                 "00000000000000000003.broken",
                 "00000000000000000005.broken",
+                "18446744073709551615.broken",
                 "four.broken",
                 "notes.txt"
             ]

@@ -121,10 +121,14 @@ impl Worker {
                     );
                 }
             }
-            Err(error) => tracing::warn!(
-                "{}: the spool cannot be read: {error}; what waited there is not delivered",
-                self.name()
-            ),
+            Err(error) => {
+                tracing::warn!(
+                    "{}: the spool cannot be read: {error}; what waits there stays until the next start",
+                    self.name()
+                );
+                // Beyond the numbers of an earlier start, so that nothing of it is overwritten.
+                self.number = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(self.number);
+            }
         }
     }
 
