@@ -409,3 +409,35 @@ async fn a_flood_of_knocks_is_held_back_and_an_alarm_is_not() {
     let status = home.until("delivered", all_delivered(21)).await;
     assert_eq!(webhook_of(&status).held_back, 30);
 }
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_written_keeps_nothing_from_going_out() {
+    let mut receiver = Receiver::start(&[Say(500)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notify"), "a file where the folder should be").unwrap();
+    write_secret(&folder.path().join("secret"), "s3cret");
+    let config = watch::Sender::new(config(&folder, &webhook(&receiver)));
+    let clock = Arc::new(ManualClock::at(NOON.parse().unwrap()));
+    let (notifier, task) = Notifier::start_timed(config.subscribe(), folder.path(), clock.clone(), FAST);
+    let home = Home { folder, config, clock, notifier, task: tokio::spawn(task) };
+    let event = home.send(knock());
+    assert_eq!(receiver.next_events(2).await, [event.clone(), event]);
+    home.until("delivered", all_delivered(1)).await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_breaks_off_has_refused() {
+    use tokio::io::AsyncReadExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap();
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(&folder, &format!("ntfy = \"http://{address}/topic\"\n"));
+    let target = Target::of(TargetKind::Ntfy, &config.notify).unwrap();
+    let now = NOON.parse().unwrap();
+    let answer = target.deliver(&Event::new(config.network, now, What::Test), now).await;
+    assert!(matches!(answer, Answer::Refused(_)), "{answer}");
+}

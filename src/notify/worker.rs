@@ -309,3 +309,44 @@ fn random() -> u16 {
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     u16::from_le_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::from_text;
+    use crate::model::ManualClock;
+    use crate::notify::What;
+
+    const NOON: &str = "2026-11-23T12:00:00Z";
+
+    #[tokio::test]
+    async fn news_is_tried_soon_however_long_the_wait_had_grown() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[notify]\n\
+                    ntfy = \"http://127.0.0.1:9/topic\"\n";
+        let config = Arc::new(from_text(text, &[]).unwrap());
+        let network = config.network;
+        let (_keep, config) = watch::channel(config);
+        let (_to, events) = mpsc::channel(1);
+        let clock = Arc::new(ManualClock::at(NOON.parse().unwrap()));
+        let status = watch::Sender::new(NotifyStatus::default());
+        let timing = Timing::default();
+        let mut worker = Worker::new(TargetKind::Ntfy, config, events, folder.path(), clock, timing, status);
+        worker.load().await;
+        worker.configure().await;
+        let hour = Duration::from_secs(3600);
+        (worker.tried, worker.not_before) = (Instant::now(), Instant::now() + hour);
+        worker.take(Arc::new(Event::new(network, NOON.parse().unwrap(), What::ControllerBack))).await;
+        assert_eq!(worker.due(), Some(worker.tried + timing.base), "and no sooner: news may come in floods");
+        assert!(worker.next_try().is_none());
+    }
+
+    #[test]
+    fn an_event_of_the_future_is_not_old() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(age(at(NOON), at("2026-11-24T12:00:00Z")), Duration::from_secs(86_400));
+        assert_eq!(age(at("2027-01-01T00:00:00Z"), at(NOON)), Duration::ZERO);
+    }
+}
