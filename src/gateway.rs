@@ -3,6 +3,7 @@
 
 mod keep;
 mod report;
+mod tell;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -16,10 +17,12 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::audit::{AuditGauge, Auditor, Retention};
 use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
-use crate::config::{Config, Problem, Tls};
-use crate::identity::{IdentityProof, Origin, Roster};
+use crate::config::names::{self, Bearer};
+use crate::config::{Config, Problem, Problems, Tls};
+use crate::identity::{IdentityProof, Member, Origin, Roster};
 use crate::linux;
 use crate::model::Clock;
+use crate::notify::{Notifier, NotifyStatus};
 use crate::overlay::{Overlay, Pinning};
 use crate::policy::Rules;
 use crate::proxy::{BindFault, Limits, Means, Shared, ThreadStats, Worker, WorkerSetup};
@@ -103,6 +106,7 @@ struct Inner {
     most_connections: u64,
     audit: AuditGauge,
     more_http_ports: Vec<u16>,
+    notified: watch::Receiver<NotifyStatus>,
 }
 
 impl Gateway {
@@ -131,6 +135,8 @@ impl Gateway {
         let strangers = Arc::new(StrangerCertificates(certificates.clone()));
         let strangers = ca::server_config(strangers, Alpn::Http2)?;
         let limits = world.limits.within(open_files(), world.threads);
+        let (notifier, notifying) = Notifier::start(config.subscribe(), &state_dir, world.clock.clone());
+        let news = world.members.news.subscribe();
         let stats: Vec<Arc<ThreadStats>> = (0..world.threads).map(|_| Arc::default()).collect();
         let inner = Arc::new(Inner {
             started: world.clock.now(),
@@ -151,6 +157,7 @@ impl Gateway {
             most_connections: u64::from(limits.connections_of_all) * world.threads as u64,
             audit: auditor.gauge(),
             more_http_ports: world.more_http_ports,
+            notified: notifier.status(),
         });
 
         let socket = admin::socket(&state_dir);
@@ -170,6 +177,8 @@ impl Gateway {
         tasks.spawn(keep::snapshot(inner.clone(), ready));
         tasks.spawn(keep::binds(inner.clone(), binds));
         tasks.spawn(keep::faults(inner.clone(), reported));
+        tasks.spawn(tell::news(inner.clone(), news, notifier));
+        tasks.spawn(notifying);
 
         let start = world.clock.now().as_millisecond() as u64;
         let mut workers = Vec::new();
@@ -223,7 +232,7 @@ impl Gateway {
     /// How many members are proved to be who they say.
     pub fn proved(&self) -> usize {
         let roster = self.inner.members.roster.borrow();
-        let proved = |member: &&Arc<crate::identity::Member>| member.proof == IdentityProof::Proven;
+        let proved = |member: &&Arc<Member>| member.proof == IdentityProof::Proven;
         roster.as_ref().map_or(0, |roster| roster.sorted().into_iter().filter(proved).count())
     }
 
@@ -299,6 +308,12 @@ fn keep_ports(old: &Config, new: &mut Config) {
     }
 }
 
+/// A member with the names that it brings into use.
+fn bearer(member: &Member) -> Bearer<'_> {
+    let Member { id, device, owner, groups, .. } = member;
+    Bearer { id: *id, name: device.as_ref(), owner: owner.as_ref(), groups }
+}
+
 impl Inner {
     fn adopt(&self, mut config: Config) -> Result<Vec<Problem>, String> {
         let old = self.config.borrow().clone();
@@ -312,6 +327,12 @@ impl Inner {
             if differs {
                 return Err(format!("a changed {what} takes a restart: systemctl restart ztgate"));
             }
+        }
+        let roster = self.members.roster.borrow().clone();
+        let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
+        let clashes = names::clashes(&config, members.iter().map(|member| bearer(member)));
+        if !clashes.is_empty() {
+            return Err(Problems(&clashes).to_string());
         }
         keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["linux"],
     &["config", "store", "zerotier", "ca"],
     &["identity"],
-    &["policy", "services", "sync", "overlay"],
+    &["policy", "services", "sync", "overlay", "notify"],
     &["audit", "portal"],
     &["proxy"],
     &["admin"],

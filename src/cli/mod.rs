@@ -14,6 +14,7 @@ mod demo;
 pub mod doctor;
 mod init;
 pub mod nft;
+mod notify;
 mod reload;
 mod run;
 mod status;
@@ -74,6 +75,8 @@ enum Verb {
     Certs(certs::CertsArgs),
     /// Print the nftables ruleset that leaves only the gateway reachable on the overlay
     Nft(nft::NftArgs),
+    /// Whether notifications arrive
+    Notify(notify::NotifyArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -111,6 +114,7 @@ fn answer(cli: Cli, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCod
             Ok(ExitCode::SUCCESS)
         }
         Verb::Nft(args) => nft::run(&args, file, out),
+        Verb::Notify(args) => notify::run(&args, file, out, style),
         Verb::Completions { shell } => {
             // It panics where it cannot write, as into `| head`.
             let mut script = Vec::new();

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Label, MemberId, NetworkId, Zone};
 
+use super::Notify;
+
 /// A whole, valid configuration: `ztgate.toml` and the `policy` folder beside it.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -32,6 +34,8 @@ pub struct Config {
     /// What `policy/devices.toml` would import; ordered by name. Only the first start of an empty store takes it over: who
     /// is who from then on stands in the store.
     pub devices: Vec<Device>,
+    /// Who is told about devices that knock, expire or change; nobody unless said.
+    pub notify: Notify,
     /// Odd, but no reason not to start.
     pub warnings: Vec<Problem>,
 }

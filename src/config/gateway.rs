@@ -29,13 +29,14 @@ const KEYS: Keys<'_> = Keys {
         "tls",
         "service",
         "groups",
+        "notify",
     ],
     not_here: &[
         ("rule", "not supported by this version; to ignore it could let in whom you mean to keep out"),
         ("deny", "not supported by this version; to ignore it could let in whom you mean to keep out"),
         ("device", devices::NOT_HERE),
     ],
-    meant: &[("services", "service"), ("domain", "zone"), ("group", "groups")],
+    meant: &[("services", "service"), ("domain", "zone"), ("group", "groups"), ("notifications", "notify")],
 };
 
 const CONTROLLER_KEYS: Keys<'_> = Keys {

@@ -7,6 +7,7 @@ mod checked;
 pub mod devices;
 mod gateway;
 pub mod names;
+mod notify;
 mod people;
 mod problem;
 mod read;
@@ -19,6 +20,7 @@ mod words;
 use std::path::{Path, PathBuf};
 
 pub use checked::*;
+pub use notify::{Notify, NotifyEvent, NotifyUrl, Ntfy, UnknownEvent, Webhook};
 pub use problem::Problems;
 pub use template::{Found, GuessedService, starter};
 
@@ -142,6 +144,7 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
 
     let mut report = Report::default();
     let gateway = gateway::read(main, folder, &mut report);
+    let notify = notify::read(main, folder, &mut report);
     let devices = lists.first().map(|root| devices::read_list(root, &gateway.time_zone, &mut report));
     for policy in &files[1..] {
         people::check_policy_keys(policy, &mut report);
@@ -175,6 +178,7 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
             services,
             groups,
             devices: devices.unwrap_or_default(),
+            notify,
             warnings: report.warnings,
         }),
         _ => Err(report.problems),

@@ -245,6 +245,10 @@ impl<'a> Item<'a> {
         self.value.as_str() == Some(text)
     }
 
+    pub fn is_list(&self) -> bool {
+        self.value.is_array()
+    }
+
     pub fn is_section(&self) -> bool {
         self.value.is_table()
     }

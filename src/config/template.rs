@@ -62,10 +62,15 @@ const TAIL: &str = "
 # plain_http = false                        # HTTPS only; else both, for TVs that trust no private CA
 # allow    = [\"family\", \"c4c8812898\"]       # devices, owners, groups, member IDs; nobody else
 
+# Who is told when a new device knocks; deploy/notify.md has more:
+#
+# [notify]
+# ntfy = \"https://ntfy.sh/a-topic-that-nobody-guesses\"
+
 # Devices get their names, owners and groups by command, while the gateway runs:
 #
 #   ztgate devices --pending
-#   ztgate admit c4c8812898 red-phone --owner mum --groups family
+#   ztgate admit c4c8812898 --name red-phone --owner mum --group family
 #
 # Groups of owners or devices may stand here, too:
 #

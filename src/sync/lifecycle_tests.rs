@@ -140,9 +140,9 @@ fn one_name_means_one_thing() {
         (admit(B, Some("phone")), "the name of device"),
         (admit(B, Some("mum")), "it is the owner"),
         (admit(B, Some("family")), "it is a group"),
-        (edit(Edit::Owner(Some(label("family")))), "it is a group"),
+        (edit(Edit::Owner(Some(label("family")))), "it is this device's owner"),
         (edit(Edit::Owner(Some(label("phone")))), "one name means one thing"),
-        (edit(Edit::Groups { add: vec![label("mum")], remove: vec![] }), "it is the owner"),
+        (edit(Edit::Groups { add: vec![label("mum")], remove: vec![] }), "it is this device's owner"),
         (edit(Edit::Rename(label("mum"))), "it is the owner"),
     ] {
         let error = try_order(&known, order.clone()).unwrap_err();

@@ -91,6 +91,7 @@ fn config(devices: Vec<Device>) -> Arc<Config> {
         services: vec![],
         groups: vec![],
         devices,
+        notify: config::Notify::default(),
         warnings: vec![],
     })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, SyncMode};
 use crate::identity::proof::Prover;
 use crate::model::Clock;
 use crate::store::{Members, MembersError, StoreError, make_state_dir};
@@ -21,6 +21,12 @@ pub enum SyncError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// Every member that the controller has authorised would be put out by a store that knows none.
+    #[error(
+        "sync = \"enforce\" on a store that was just created: it knows no device yet, and would put everybody out; start once \
+         with sync = \"ask\", which adopts whom the controller has authorised, then set \"enforce\""
+    )]
+    EnforceOnNew,
     #[error("no thread to prove identities on: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -37,6 +43,9 @@ pub fn start(
     let node = NodeClient::new(&now.node.url, &now.node.token_file)?;
     make_state_dir(&now.state_dir)?;
     let (store, _) = Members::open(&now.state_dir)?;
+    if now.sync == SyncMode::Enforce && store.load(now.network)?.is_none() {
+        return Err(SyncError::EnforceOnNew);
+    }
     let limits = Limits::of(&now.controller);
     let controller = controller(&now, &node)?;
     Ok(RosterTask::new(controller, node, store, Prover::start()?, config, clock, limits)?)

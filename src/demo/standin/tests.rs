@@ -282,6 +282,7 @@ fn sync(world: &World) -> (tokio::task::JoinHandle<()>, RosterFeed) {
         services: vec![],
         groups: vec![],
         devices: vec![],
+        notify: config::Notify::default(),
         warnings: vec![],
     });
     let controller = sync::controller(&config, &world.client()).unwrap();

@@ -8,6 +8,7 @@ mod copyparty;
 mod curl;
 mod demo;
 pub mod door;
+mod notify;
 pub mod origin;
 pub mod process;
 mod webdav;
