@@ -1,7 +1,7 @@
 //! Whose name is whose. One name means one thing, a device, an owner or a group, wherever it is used. Pure.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,6 +174,35 @@ pub fn clashes<'a>(config: &Config, devices: impl IntoIterator<Item = Bearer<'a>
             })
         })
         .collect()
+}
+
+/// The devices of a list read from `file` whose names would mean two things here: beside the configuration's groups, beside
+/// `devices`, or beside each other. Those of `devices` that the list has too are left out, for it says what they are to be
+/// called; so it may swap names.
+pub fn import_clashes<'a>(
+    config: &Config,
+    file: &Path,
+    list: &[Device],
+    devices: impl IntoIterator<Item = Bearer<'a>>,
+) -> Vec<Problem> {
+    let listed: HashSet<MemberId> = list.iter().map(|device| device.id).collect();
+    let mut names = Names::of(config, devices.into_iter().filter(|device| !listed.contains(&device.id)));
+    let mut problems = Vec::new();
+    for device in list {
+        let bearer = Bearer::from(device);
+        if let Err(error) = names.check_device(&bearer) {
+            problems.push(Problem {
+                file: file.to_owned(),
+                line: Some(device.line),
+                key: Some(format!("device.{}", device.name)),
+                message: error.to_string(),
+                hint: None,
+            });
+        }
+        names.add(&bearer);
+    }
+    problems.sort_by_key(|problem| problem.line);
+    problems
 }
 
 /// The words in `allow` and `[groups]` that nobody bears, and the groups that nobody is in. No errors, because a name may
@@ -384,6 +413,23 @@ allow = { watch = ["kids"], admin = ["neighbours"] }
         let holder = Holder::Device(first.0);
         let taken = NameError::Taken { name: "tv".parse().unwrap(), kind: Kind::Device, holder };
         assert_eq!(names.check_device(&second.bearer()), Err(taken));
+    }
+
+    #[test]
+    fn an_import_is_held_against_what_stays() {
+        let list = "[device.tablet]\nid = \"c4c8812898\"\nowner = \"mum\"\n\
+                    [device.red-phone]\nid = \"61c20fd87b\"\n\
+                    [device.tv]\nid = \"a000000001\"\nowner = \"family\"\n\
+                    [device.new]\nid = \"a000000002\"\ngroups = [\"stays\"]\n\
+                    [device.admins]\nid = \"a000000003\"\n";
+        let list = super::super::devices::parse("list.toml", list, &jiff::tz::TimeZone::UTC).unwrap();
+        let [phone, tablet] = home();
+        let stays = device("d000000009", "stays", "", "");
+        let here = [&phone, &tablet, &stays].map(Text::bearer);
+        insta::assert_snapshot!(Problems(&import_clashes(&config(), Path::new("list.toml"), &list, here)), @r#"
+        list.toml:6: device.tv: "family" cannot be an owner: it is the group at policy/groups.toml:2; one name means one thing, so choose another
+        list.toml:9: device.new: "stays" cannot be a group: it is the name of device d000000009; one name means one thing, so choose another
+        "#);
     }
 
     #[test]
