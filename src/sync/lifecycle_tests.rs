@@ -143,7 +143,7 @@ fn one_name_means_one_thing() {
         (edit(Edit::Owner(Some(label("family")))), "it is this device's owner"),
         (edit(Edit::Owner(Some(label("phone")))), "one name means one thing"),
         (edit(Edit::Groups { add: vec![label("mum")], remove: vec![] }), "it is this device's owner"),
-        (edit(Edit::Rename(label("mum"))), "it is the owner"),
+        (edit(Edit::Rename(label("mum"))), "it is this device's own name"),
     ] {
         let error = try_order(&known, order.clone()).unwrap_err();
         assert!(error.contains(word), "{order:?}: {error}");
