@@ -1,6 +1,6 @@
 //! The clients against the stand-ins, and both against what a real node answered (`tests/fixtures/zerotier/`).
 
-use std::io::{Read, Write};
+use std::io::{Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +22,8 @@ macro_rules! fixture {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/zerotier/", $name, ".json"))
     };
 }
+
+mod writes;
 
 fn network() -> NetworkId {
     "5e02d9cb41c0ffee".parse().unwrap()
@@ -408,9 +410,21 @@ async fn the_recorded_bytes_themselves_are_read() {
 
 /// The stand-in's body for a path, and the head that came with it.
 async fn raw(world: &World, path: &str, token: &str) -> (String, String) {
+    send(world, "GET", path, token, "", "").await
+}
+
+async fn send(
+    world: &World,
+    method: &str,
+    path: &str,
+    token: &str,
+    headers: &str,
+    body: &str,
+) -> (String, String) {
     let url = world.node.url().trim_start_matches("http://").to_owned();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-ZT1-Auth: {token}\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nX-ZT1-Auth: {token}\r\nConnection: close\r\n{headers}\r\n{body}"
+    );
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = std::net::TcpStream::connect(url).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
