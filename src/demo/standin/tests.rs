@@ -403,7 +403,19 @@ async fn the_recorded_bytes_themselves_are_read() {
     let standin = world.client();
     assert_eq!(real.status().await.unwrap(), standin.status().await.unwrap());
     assert_eq!(real.network(network()).await.unwrap(), standin.network(network()).await.unwrap());
-    assert_eq!(real.peers().await.unwrap().len(), 4);
+    let peers = real.peers().await.unwrap();
+    let told =
+        |peer: &crate::zerotier::NodePeer| (peer.id.to_string(), peer.physical.map(|at| at.to_string()));
+    let there = |id: &str, at: &str| (id.to_owned(), Some(format!("{at}:9993")));
+    assert_eq!(
+        peers.iter().map(told).collect::<Vec<_>>(),
+        [
+            there("0cc5dbc348", "10.99.0.1"),
+            there("bcba17eef8", "10.99.0.12"),
+            there("c46f4e4b8f", "10.99.0.13"),
+            there("c4c8812898", "10.99.0.11"),
+        ]
+    );
     let real = LocalController::new(real, network()).view().await.unwrap();
     assert_eq!(real, world.controllers()[0].view().await.unwrap());
 }
