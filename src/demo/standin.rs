@@ -4,6 +4,7 @@
 mod answers;
 mod network;
 mod server;
+mod writes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinHandle;
 
-pub use network::{Fault, REAL_MEMBERS, StandinMember, StandinNetwork};
+pub use network::{Fault, REAL_MEMBERS, StandinMember, StandinNetwork, Write, WriteFault};
+
+use crate::model::MemberId;
 
 /// The network that stand-ins answer for. Clones share it; a change shows in the next answer.
 #[derive(Clone, Debug)]
@@ -30,6 +33,21 @@ impl StandinHandle {
     /// What goes wrong from now on; `None` for nothing.
     pub fn fail(&self, fault: Option<Fault>) {
         self.lock().fault = fault;
+    }
+
+    /// What goes wrong with writes from now on; `None` for nothing.
+    pub fn fail_writes(&self, fault: Option<WriteFault>) {
+        self.lock().write_fault = fault;
+    }
+
+    /// Every write that was asked for, in order, carried out or not. Empty proves that nobody wrote anything.
+    pub fn writes(&self) -> Vec<Write> {
+        self.lock().writes.clone()
+    }
+
+    /// Whom the controller was told to authorise (`true`) or to deauthorise, in order, as far as it did.
+    pub fn authorizations(&self) -> Vec<(MemberId, bool)> {
+        self.lock().writes.iter().filter_map(Write::authorization).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, StandinNetwork> {

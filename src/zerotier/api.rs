@@ -158,6 +158,12 @@ impl Api {
         Self(Arc::new(Inner { endpoint, scheme, token_file, owners }))
     }
 
+    #[cfg(test)]
+    pub(super) fn with_deadline(&self, deadline: Duration) -> Self {
+        let Inner { endpoint, scheme, token_file, owners } = &*self.0;
+        Self::new(endpoint.clone().with_deadline(deadline), *scheme, token_file.clone(), *owners)
+    }
+
     /// The whole URL of a path, for messages.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.0.endpoint.url())

@@ -90,7 +90,8 @@ impl CentralController {
     /// Sends nothing more for as long as an answer asked for.
     async fn stay_away<T>(&self, answer: Result<T, ApiError>) -> Result<T, ApiError> {
         if let Some(wait) = answer.as_ref().err().and_then(ApiError::retry_after) {
-            *self.next.lock().await = Some(Instant::now() + wait);
+            let mut next = self.next.lock().await;
+            *next = (*next).max(Some(Instant::now() + wait));
         }
         answer
     }

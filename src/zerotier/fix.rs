@@ -34,7 +34,7 @@ impl Fix {
     pub fn cost(self) -> &'static str {
         match self {
             Self::Private => {
-                "members that were never authorised lose the network at once; authorise those you want first"
+                "members that were never authorised lose the network at once, this machine too; authorise those you want first"
             }
             Self::BridgeOff(_) => {
                 "devices behind this bridge are cut off; they need ZeroTier of their own, or a managed route"
@@ -190,9 +190,9 @@ impl fmt::Display for Proposal {
         let (removed, _) = before.split_at(before.len() - kept);
         let (added, rest) = after.split_at(after.len() - kept);
         writeln!(f, "  {}:", self.field())?;
-        removed.iter().try_for_each(|line| writeln!(f, "-   {line}"))?;
-        added.iter().try_for_each(|line| writeln!(f, "+   {line}"))?;
-        rest.iter().try_for_each(|line| writeln!(f, "    {line}"))
+        let marked = [('-', removed), ('+', added), (' ', rest)];
+        let mut marked = marked.iter().flat_map(|(mark, lines)| lines.iter().map(move |line| (mark, line)));
+        marked.try_for_each(|(mark, line)| writeln!(f, "{}", format!("{mark}   {line}").trim_end()))
     }
 }
 
@@ -372,7 +372,7 @@ mod tests {
           rulesSource:
         +   # Only addresses that are the sender's own (ztgate).
         +   drop not chr ipauth;
-        +   
+        +
             # mine
             accept;
         ");

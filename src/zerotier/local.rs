@@ -41,6 +41,12 @@ impl LocalController {
         Ok(Self { api, network })
     }
 
+    /// With less patience than [`super::http::DEADLINE`].
+    #[cfg(test)]
+    pub(crate) fn with_deadline(self, deadline: std::time::Duration) -> Self {
+        Self { api: self.api.with_deadline(deadline), ..self }
+    }
+
     async fn ask(&self) -> Result<ControllerView, ApiError> {
         let raw: RawNetwork = self.read(self.network_record().await?)?;
         let private =

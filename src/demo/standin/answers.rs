@@ -4,7 +4,8 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::network::{Fault, StandinMember, StandinNetwork};
-use crate::model::{Mac, NetworkId};
+use super::server::Api;
+use crate::model::{Mac, MemberId, NetworkId};
 
 /// The recorded node's clock; a stand-in's stands still unless its network says otherwise.
 const CLOCK: i64 = 1_795_427_687_441;
@@ -12,14 +13,26 @@ const CLOCK: i64 = 1_795_427_687_441;
 /// An answer: the status, and JSON unless there is no body at all.
 pub(super) type Answer = (StatusCode, Option<Value>);
 
-const NOT_FOUND: Answer = (StatusCode::NOT_FOUND, None);
+pub(super) const NOT_FOUND: Answer = (StatusCode::NOT_FOUND, None);
 
 fn ok(body: Value) -> Answer {
     (StatusCode::OK, Some(body))
 }
 
-/// What the node answers to a GET with the right token.
-pub(super) fn node(net: &StandinNetwork, path: &str) -> Answer {
+/// What is answered to a GET with the right token.
+pub(super) fn get(net: &StandinNetwork, api: Api, path: &str) -> Answer {
+    match api {
+        Api::Node => node(net, path),
+        Api::Central => central(net, path),
+    }
+}
+
+/// The controller's clock, in milliseconds since 1970.
+pub(super) fn clock(net: &StandinNetwork) -> i64 {
+    if net.live_clock { jiff::Timestamp::now().as_millisecond() } else { CLOCK }
+}
+
+fn node(net: &StandinNetwork, path: &str) -> Answer {
     let id = net.network.to_string();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match parts[..] {
@@ -28,8 +41,8 @@ pub(super) fn node(net: &StandinNetwork, path: &str) -> Answer {
         ["network"] => ok(json!([])),
         ["network", asked] if asked == id && net.joined => ok(joined(net)),
         ["network", asked] if asked.parse::<NetworkId>().is_ok() => (StatusCode::NOT_FOUND, Some(json!({}))),
-        ["peer"] => ok(net.members.iter().filter(|m| m.authorized).map(peer).collect()),
-        ["peer", asked] => ok(net.members.iter().find(|m| m.id == asked).map_or(json!({}), peer)),
+        ["peer"] => ok(peers(net).map(|m| peer(net, m)).collect()),
+        ["peer", asked] => ok(peers(net).find(|m| m.id == asked).map_or(json!({}), |m| peer(net, m))),
         ["controller", ..] | ["unstable", ..] if net.fault == Some(Fault::NoController) => NOT_FOUND,
         ["unstable", ..] if net.fault == Some(Fault::NoUnstable) => NOT_FOUND,
         ["controller"] => {
@@ -39,7 +52,7 @@ pub(super) fn node(net: &StandinNetwork, path: &str) -> Answer {
         ["controller", "network", asked] if asked == id => ok(network(net)),
         ["controller", "network", asked, "member"] if asked == id => ok(ids(net)),
         ["controller", "network", asked, "member", member] if asked == id => {
-            net.members.iter().find(|m| m.id == member).map_or(NOT_FOUND, |m| ok(record(net, m)))
+            found(net, member).map_or(NOT_FOUND, |m| ok(record(net, m)))
         }
         ["unstable", "controller", "network", asked, "member"] if asked == id => {
             let data: Vec<Value> = listed(net).into_iter().map(|m| record(net, m)).collect();
@@ -51,23 +64,31 @@ pub(super) fn node(net: &StandinNetwork, path: &str) -> Answer {
     }
 }
 
-/// What Central answers to a GET with the right token.
-pub(super) fn central(net: &StandinNetwork, path: &str) -> Answer {
+fn central(net: &StandinNetwork, path: &str) -> Answer {
     let id = net.network.to_string();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match parts[..] {
         ["api", "v1", "status"] => ok(json!({"id": "central_status", "apiVersion": "4", "clock": CLOCK})),
         ["api", "v1", "network", asked] if asked == id => ok(json!({
             "id": shown(net), "type": "Network", "clock": CLOCK, "description": null,
-            "rulesSource": "accept;", "totalMemberCount": net.members.len(),
+            "rulesSource": net.source, "totalMemberCount": net.members.len(),
             "config": {"id": shown(net), "name": net.name, "private": net.private, "rules": net.rules,
                 "capabilities": net.capabilities, "creationTime": CLOCK, "enableBroadcast": true, "mtu": 2800},
         })),
         ["api", "v1", "network", asked, "member"] if asked == id => {
             ok(listed(net).into_iter().map(|m| central_record(net, m)).collect())
         }
+        ["api", "v1", "network", asked, "member", member] if asked == id && found(net, member).is_some() => {
+            found(net, member).map_or(NOT_FOUND, |m| ok(central_record(net, m)))
+        }
         _ => (StatusCode::NOT_FOUND, Some(json!({"type": "not_found", "message": "not found"}))),
     }
+}
+
+/// A member by its number: the case of an ID makes no difference here.
+fn found<'a>(net: &'a StandinNetwork, id: &str) -> Option<&'a StandinMember> {
+    let asked: Option<MemberId> = id.parse().ok();
+    net.members.iter().find(|m| m.id == id || (asked.is_some() && m.id.parse().ok() == asked))
 }
 
 /// The network's ID as its object says it.
@@ -96,7 +117,7 @@ fn ids(net: &StandinNetwork) -> Value {
 fn status(net: &StandinNetwork) -> Value {
     json!({
         "address": net.node.to_string(),
-        "clock": if net.live_clock { jiff::Timestamp::now().as_millisecond() } else { CLOCK },
+        "clock": clock(net),
         "config": {"settings": {
             "allowTcpFallbackRelay": false, "forceTcpRelay": false, "homeDir": "/var/lib/zerotier-one",
             "listeningOn": ["10.99.0.2/9993", "10.99.0.2/52703"], "portMappingEnabled": false, "primaryPort": 9993,
@@ -145,9 +166,10 @@ fn joined(net: &StandinNetwork) -> Value {
     })
 }
 
-fn network(net: &StandinNetwork) -> Value {
+pub(super) fn network(net: &StandinNetwork) -> Value {
     let routes = net.addresses.iter().filter(|a| a.addr().is_ipv4());
     let routes = routes.map(|a| json!({"target": a.trunc().to_string(), "via": null}));
+    let pool = net.pool.iter().map(|(first, last)| json!({"ipRangeEnd": last, "ipRangeStart": first}));
     json!({
         "authTokens": [null],
         "authorizationEndpoint": "",
@@ -157,7 +179,7 @@ fn network(net: &StandinNetwork) -> Value {
         "dns": [],
         "enableBroadcast": true,
         "id": shown(net),
-        "ipAssignmentPools": [{"ipRangeEnd": "10.147.20.200", "ipRangeStart": "10.147.20.100"}],
+        "ipAssignmentPools": pool.collect::<Vec<_>>(),
         "mtu": 2800,
         "multicastLimit": 32,
         "name": net.name,
@@ -166,7 +188,7 @@ fn network(net: &StandinNetwork) -> Value {
         "private": net.private,
         "remoteTraceLevel": 0,
         "remoteTraceTarget": null,
-        "revision": 1,
+        "revision": net.revision,
         "routes": routes.collect::<Vec<_>>(),
         "rules": net.rules,
         "rulesSource": "",
@@ -184,8 +206,9 @@ fn record_network(net: &StandinNetwork) -> String {
     }
 }
 
-fn record(net: &StandinNetwork, m: &StandinMember) -> Value {
+pub(super) fn record(net: &StandinNetwork, m: &StandinMember) -> Value {
     let [major, minor, rev] = m.version.unwrap_or([-1; 3]);
+    let authorized_at = m.authorized_at.or(m.authorized.then_some(m.creation_time));
     let mut record = json!({
         "activeBridge": m.active_bridge,
         "address": m.id,
@@ -196,9 +219,9 @@ fn record(net: &StandinNetwork, m: &StandinMember) -> Value {
         "id": m.id,
         "ipAssignments": m.assigned,
         "lastAuthorizedCredential": null,
-        "lastAuthorizedCredentialType": if m.authorized { json!("api") } else { Value::Null },
-        "lastAuthorizedTime": if m.authorized { m.creation_time } else { 0 },
-        "lastDeauthorizedTime": 0,
+        "lastAuthorizedCredentialType": authorized_at.map(|_| "api"),
+        "lastAuthorizedTime": authorized_at.unwrap_or(0),
+        "lastDeauthorizedTime": m.deauthorized_at.unwrap_or(0),
         "noAutoAssignIps": false,
         "nwid": record_network(net),
         "objtype": "member",
@@ -223,10 +246,12 @@ fn record(net: &StandinNetwork, m: &StandinMember) -> Value {
 
 fn central_record(net: &StandinNetwork, m: &StandinMember) -> Value {
     let network = record_network(net);
+    let heard = m.identity.is_some();
     json!({
         "id": format!("{network}-{}", m.id), "type": "Member", "clock": CLOCK,
         "networkId": network, "nodeId": m.id, "name": m.name, "description": null, "hidden": false,
-        "lastSeen": CLOCK, "physicalAddress": "203.0.113.7",
+        "lastSeen": if heard { CLOCK } else { 0 },
+        "physicalAddress": heard.then(|| m.physical.ip().to_string()),
         "clientVersion": m.version.map(|[a, b, c]| format!("{a}.{b}.{c}")),
         "config": {
             "activeBridge": m.active_bridge, "authorized": m.authorized, "capabilities": null,
@@ -236,14 +261,22 @@ fn central_record(net: &StandinNetwork, m: &StandinMember) -> Value {
     })
 }
 
-fn peer(m: &StandinMember) -> Value {
-    let [major, minor, rev] = m.version.unwrap_or([-1; 3]);
+/// Whom the node talks to: every member that ever came, let in or not, and not itself.
+fn peers(net: &StandinNetwork) -> impl Iterator<Item = &StandinMember> {
+    net.members.iter().filter(|m| m.identity.is_some() && m.id.parse() != Ok(net.node))
+}
+
+/// The node hears a peer's version from itself, whatever the controller knows.
+fn peer(net: &StandinNetwork, m: &StandinMember) -> Value {
+    let [major, minor, rev] = m.version.unwrap_or([1, 14, 1]);
+    let address = format!("{}/{}", m.physical.ip(), m.physical.port());
+    let heard = clock(net);
     json!({
         "address": m.id,
         "isBonded": false,
         "latency": 1,
         "paths": [{
-            "active": true, "address": "10.99.0.11/9993", "expired": false, "lastReceive": CLOCK, "lastSend": CLOCK,
+            "active": true, "address": address, "expired": false, "lastReceive": heard, "lastSend": heard,
             "localPort": 0, "localSocket": 94_237_177_746_048_i64, "preferred": true, "trustedPathId": 0,
         }],
         "role": "LEAF",

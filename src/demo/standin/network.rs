@@ -1,6 +1,7 @@
 //! The network that a stand-in answers for, as plain values.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -38,12 +39,35 @@ pub struct StandinNetwork {
     /// Flow rules as the controller writes them.
     pub rules: Value,
     pub capabilities: Value,
+    /// What the rules were written in; only Central has it.
+    pub source: String,
+    /// Moves with each change of the network's own settings.
+    pub revision: i64,
+    /// Where addresses of members come from once they are let in; `None` for nowhere.
+    pub pool: Option<(Ipv4Addr, Ipv4Addr)>,
     pub members: Vec<StandinMember>,
     pub fault: Option<Fault>,
+    /// What goes wrong with writes alone.
+    pub write_fault: Option<WriteFault>,
+    /// Every write that was asked for, in order.
+    pub writes: Vec<Write>,
+    /// A second call on one connection takes 42 ms more, as the real node's does, and the fifth is its last.
+    pub slow_keep_alive: bool,
+}
+
+/// A write as it was asked for, with the right token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Write {
+    pub method: String,
+    pub path: String,
+    /// `null` if it was no JSON.
+    pub body: Value,
+    /// Whether the controller did anything about it, as far as it could.
+    pub done: bool,
 }
 
 /// A member's record at the controller.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StandinMember {
     /// Ten digits; text, so that tests can write nonsense.
     pub id: String,
@@ -55,8 +79,14 @@ pub struct StandinMember {
     /// Milliseconds since 1970.
     pub creation_time: i64,
     pub revision: i64,
+    /// When it was authorised last, and when that was taken back: milliseconds since 1970. `None` for an authorised one
+    /// is since its creation.
+    pub authorized_at: Option<i64>,
+    pub deauthorized_at: Option<i64>,
     /// `None` while the controller has not heard its version.
     pub version: Option<[i64; 3]>,
+    /// Where the node hears it from.
+    pub physical: SocketAddr,
 }
 
 /// What goes wrong.
@@ -92,6 +122,38 @@ pub enum Fault {
     NoUnstable,
     /// The token is not right any more.
     Unauthorized,
+    /// 429, to be left alone for so many seconds.
+    Busy(u32),
+}
+
+/// What goes wrong with a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteFault {
+    /// The connection closes, and nothing was done.
+    Down,
+    /// It is done, and the connection closes without a word.
+    DownAfter,
+    /// It is done, and answered so much later.
+    Slow(Duration),
+    /// 500, and nothing was done.
+    Error500,
+    /// 500, though it is done.
+    Error500After,
+    /// 200 and a web page; nothing was done.
+    Html,
+    /// It is done, and the answer's JSON ends early.
+    CutJson,
+    /// 200, and nothing was done.
+    Ignored,
+    /// It went to another network, and the answer is about that one.
+    Elsewhere,
+}
+
+impl WriteFault {
+    /// Whether the write is carried out on this network all the same.
+    pub(super) fn is_done(self) -> bool {
+        matches!(self, Self::DownAfter | Self::Slow(_) | Self::Error500After | Self::CutJson)
+    }
 }
 
 impl StandinNetwork {
@@ -113,8 +175,14 @@ impl StandinNetwork {
             live_clock: false,
             rules: serde_json::json!([{"not": false, "or": false, "type": "ACTION_ACCEPT"}]),
             capabilities: Value::Array(Vec::new()),
+            source: "accept;".to_owned(),
+            revision: 1,
+            pool: Some((Ipv4Addr::new(10, 147, 20, 100), Ipv4Addr::new(10, 147, 20, 200))),
             members: vec![StandinMember::new(node_identity).authorized()],
             fault: None,
+            write_fault: None,
+            writes: Vec::new(),
+            slow_keep_alive: false,
         })
     }
 
@@ -132,6 +200,15 @@ impl StandinNetwork {
     }
 }
 
+impl Write {
+    /// The member and what it was given, if this write was carried out and about that, in either API's shape.
+    pub(super) fn authorization(&self) -> Option<(MemberId, bool)> {
+        let member = self.path.split_once("/member/")?.1.parse().ok()?;
+        let said = self.body.get("authorized").or_else(|| self.body.get("config")?.get("authorized"))?;
+        self.done.then_some((member, said.as_bool()?))
+    }
+}
+
 impl StandinMember {
     /// A device that asked to join, with this identity (`ID:0:KEY`).
     pub fn new(identity: &str) -> Self {
@@ -144,7 +221,10 @@ impl StandinMember {
             active_bridge: false,
             creation_time: 1_795_427_628_994,
             revision: 1,
+            authorized_at: None,
+            deauthorized_at: None,
             version: None,
+            physical: SocketAddr::from(([10, 99, 0, 11], 9993)),
         }
     }
 

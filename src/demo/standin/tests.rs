@@ -1,6 +1,6 @@
 //! The clients against the stand-ins, and both against what a real node answered (`tests/fixtures/zerotier/`).
 
-use std::io::{Read, Write};
+use std::io::{Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +22,8 @@ macro_rules! fixture {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/zerotier/", $name, ".json"))
     };
 }
+
+mod writes;
 
 fn network() -> NetworkId {
     "5e02d9cb41c0ffee".parse().unwrap()
@@ -404,16 +406,40 @@ async fn the_recorded_bytes_themselves_are_read() {
     let standin = world.client();
     assert_eq!(real.status().await.unwrap(), standin.status().await.unwrap());
     assert_eq!(real.network(network()).await.unwrap(), standin.network(network()).await.unwrap());
-    assert_eq!(real.peers().await.unwrap().len(), 4);
+    let peers = real.peers().await.unwrap();
+    let told =
+        |peer: &crate::zerotier::NodePeer| (peer.id.to_string(), peer.physical.map(|at| at.to_string()));
+    let there = |id: &str, at: &str| (id.to_owned(), Some(format!("{at}:9993")));
+    assert_eq!(
+        peers.iter().map(told).collect::<Vec<_>>(),
+        [
+            there("0cc5dbc348", "10.99.0.1"),
+            there("bcba17eef8", "10.99.0.12"),
+            there("c46f4e4b8f", "10.99.0.13"),
+            there("c4c8812898", "10.99.0.11"),
+        ]
+    );
     let real = LocalController::new(real, network()).view().await.unwrap();
     assert_eq!(real, world.controllers()[0].view().await.unwrap());
 }
 
 /// The stand-in's body for a path, and the head that came with it.
 async fn raw(world: &World, path: &str, token: &str) -> (String, String) {
+    send(world, "GET", path, token, "", "").await
+}
+
+async fn send(
+    world: &World,
+    method: &str,
+    path: &str,
+    token: &str,
+    headers: &str,
+    body: &str,
+) -> (String, String) {
     let url = world.node.url().trim_start_matches("http://").to_owned();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-ZT1-Auth: {token}\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nX-ZT1-Auth: {token}\r\nConnection: close\r\n{headers}\r\n{body}"
+    );
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = std::net::TcpStream::connect(url).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
