@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{MemberId, MemberState, NetworkId};
+use crate::notify::NotifyStatus;
 
 /// One screen: network, controller, roster, services, connections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +31,14 @@ pub struct Status {
     pub active: usize,
     /// Waiting to be admitted.
     pub pending: Vec<Person>,
+    /// Who waits and has not asked for a week.
+    pub pending_aged: usize,
+    /// What the controller is still to be told.
+    pub queued: Vec<String>,
+    /// Where controller and gateway differ, and a person decides.
+    pub differences: usize,
+    /// Who is told what happens, and whether it arrives.
+    pub notify: NotifyStatus,
     /// Who came with another public identity than before, and is refused.
     pub changed: Vec<Person>,
     /// Seconds since the controller last said who is a member; `None` before it ever did.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::config::names::{self, Bearer};
 use crate::config::{self, Config, Device, Problem};
+use crate::store::{Members, Profile, StoredMember};
 
 use super::style::{Style, Tone};
 
@@ -93,9 +94,17 @@ fn against<'a>(
 }
 
 /// The devices that names can be held against; `None` where nobody can tell. Before the first start these are the ones that
-/// it would import.
+/// it would take over.
 fn known(config: &Config) -> Option<Vec<Device>> {
-    (!config.devices.is_empty()).then(|| config.devices.clone())
+    let kept = Members::look(&config.state_dir, config.network);
+    let kept = kept.map(|members| members.into_iter().filter_map(device).collect());
+    kept.or_else(|| (!config.devices.is_empty()).then(|| config.devices.clone()))
+}
+
+/// A member that has a name, as a device list has it.
+fn device(member: StoredMember) -> Option<Device> {
+    let Profile { name, owner, groups, notes, until } = member.profile;
+    Some(Device { name: name?, id: member.id, owner, groups, notes, until, line: 0 })
 }
 
 /// The code for a configuration that is not right: nothing can be said of one that cannot be read.

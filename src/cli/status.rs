@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use crate::admin::Status;
+use crate::notify::TargetStatus;
 
 use super::ask;
 use super::style::{Style, Tone, foreign};
@@ -42,6 +43,14 @@ pub fn render(status: &Status, style: Style) -> String {
     line("overlay", up, overlay(status));
     line("controller", controller_tone(status), controller(status));
     line("roster", roster_tone(status), roster(status));
+    for queued in &status.queued {
+        let text = format!("still to be told: {queued}; other members may reach that device until then");
+        line("in step", Tone::Bad, text);
+    }
+    if status.differences > 0 {
+        let text = format!("{} to decide about: ztgate sync --dry-run", status.differences);
+        line("in step", Tone::Odd, text);
+    }
     for person in &status.changed {
         let who = person.device.clone().unwrap_or_else(|| person.member.to_string());
         let text = format!("the identity of {who} ({}) changed: it is refused", person.member);
@@ -79,6 +88,11 @@ pub fn render(status: &Status, style: Style) -> String {
         line("tls", Tone::Plain, format!("{} handshakes failed", status.failed_handshakes));
     }
     line("audit", audit_tone(status), audit(status));
+    for (name, target) in [("webhook", &status.notify.webhook), ("ntfy", &status.notify.ntfy)] {
+        if let Some(target) = target {
+            line(name, notify_tone(target), notify(target, status.now));
+        }
+    }
 
     let mut screen = style.columns(&rows);
     screen.push('\n');
@@ -89,6 +103,7 @@ pub fn render(status: &Status, style: Style) -> String {
             let label = person.label.as_deref().map(foreign).unwrap_or_default();
             let _ = writeln!(screen, "  {}  {}", person.member, style.paint(Tone::Quiet, &label));
         }
+        let _ = writeln!(screen, "  to let one in: ztgate admit ID --name NAME");
     }
     for (title, tone, lines) in [
         ("nobody is let in until this is mended", Tone::Bad, &status.hazards),
@@ -113,6 +128,24 @@ pub fn render(status: &Status, style: Style) -> String {
         }
     }
     screen
+}
+
+fn notify_tone(target: &TargetStatus) -> Tone {
+    if target.last_error.is_some() { Tone::Odd } else { Tone::Plain }
+}
+
+fn notify(target: &TargetStatus, now: Timestamp) -> String {
+    let mut text = match target.last_delivered {
+        Some(at) => format!("{}  last delivered {} ago", target.url, ago(at, now)),
+        None => format!("{}  nothing delivered yet", target.url),
+    };
+    if target.queued > 0 {
+        let _ = write!(text, ", {} waiting", target.queued);
+    }
+    if let Some(failure) = &target.last_error {
+        let _ = write!(text, "; {}", foreign(&failure.why));
+    }
+    text
 }
 
 /// One line an address, with its ports; what cannot be had has a line of its own.

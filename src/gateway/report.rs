@@ -1,5 +1,6 @@
 //! What the gateway says about itself: its status, and the ruleset around it.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::admin;
@@ -9,6 +10,7 @@ use crate::model::{Lane, MemberId, MemberState, NetworkId};
 use crate::overlay::{Overlay, OverlayState, nft};
 use crate::proxy::{Bind, ThreadStats};
 use crate::services::{Route, Site};
+use crate::sync::DeviceView;
 
 use super::Inner;
 use super::keep::wanted;
@@ -39,6 +41,9 @@ impl Inner {
         let sum = |count: fn(&ThreadStats) -> u64| self.stats.iter().map(|stats| count(stats)).sum();
         let effective = roster.as_ref().map(|roster| self.effective(roster));
         let members = roster.as_ref().map(|roster| roster.sorted()).unwrap_or_default();
+        let devices = self.members.devices.borrow().clone();
+        let aged: HashSet<MemberId> =
+            devices.iter().filter(|device| device.aged).map(|device| device.member).collect();
         let mut costs: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
         costs.extend(pinning.cost());
         costs.extend(roster.iter().flat_map(|roster| tolerated(roster, &self.effective(roster))));
@@ -62,9 +67,13 @@ impl Inner {
             active: members.iter().filter(|member| member.state == MemberState::Active).count(),
             pending: members
                 .iter()
-                .filter(|member| member.state == MemberState::Pending)
+                .filter(|member| member.state == MemberState::Pending && !aged.contains(&member.id))
                 .map(|member| person(member))
                 .collect(),
+            pending_aged: aged.len(),
+            queued: devices.iter().filter_map(queued).collect(),
+            differences: sync.differences,
+            notify: self.notified.borrow().clone(),
             changed: members
                 .iter()
                 .filter(|member| member.proof == IdentityProof::Changed)
@@ -110,6 +119,13 @@ impl Inner {
             })
             .collect()
     }
+}
+
+/// What the controller is still to be told of a device.
+fn queued(device: &DeviceView) -> Option<String> {
+    let what = device.queued.as_ref()?;
+    let name = device.name.as_ref().map_or_else(|| device.member.to_string(), ToString::to_string);
+    Some(format!("{what} {name}"))
 }
 
 fn person(member: &Member) -> admin::Person {

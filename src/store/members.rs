@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::open::open;
+use super::open::{open, open_to_read};
 use crate::model::{Label, MemberId, MemberState, NetworkId};
 
 const FILE: &str = "members.db";
@@ -266,6 +266,13 @@ impl Members {
         let file = state_dir.join(FILE);
         let opened = open(&file, MIGRATIONS)?;
         Ok((Self { connection: opened.connection, file }, opened.created))
+    }
+
+    /// The members of a network as a store has them that may be in use; `None` where there is none that can be read.
+    pub fn look(state_dir: &Path, network: NetworkId) -> Option<Vec<StoredMember>> {
+        let file = state_dir.join(FILE);
+        let connection = open_to_read(&file, MIGRATIONS.len() as u32).ok()?;
+        Self { connection, file }.load(network).ok()?.map(|roster| roster.members)
     }
 
     /// The roster as it was last; `None` if there never was one.

@@ -52,7 +52,7 @@ impl RosterTask {
             queued: self.known.outbox.get(&member.id).map(|intent| {
                 let what = if intent.authorize { "authorise" } else { "deauthorise" };
                 match self.desk.trouble(member.id) {
-                    Some(why) => format!("{what}: {why}"),
+                    Some(why) => format!("{what} ({why})"),
                     None => what.to_owned(),
                 }
             }),
