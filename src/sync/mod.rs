@@ -8,7 +8,7 @@ mod start;
 pub use merge::{Alarm, Merged, merge, readmit};
 pub use order::{
     Actor, AtTheController, Changed, DeviceView, Difference, Done, Edit, Event, Listed, Order, OrderError,
-    Orders, Profile, Step,
+    Orders, Profile, Request, Step,
 };
 pub use poll::{Limits, RosterFeed, RosterTask, SyncStatus, controller};
 pub use start::{SyncError, start};
