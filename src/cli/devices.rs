@@ -152,6 +152,7 @@ impl ListArgs {
         };
         match (shown, hint) {
             (0, None) if self.pending => Some("nobody waits".to_owned()),
+            (0, None) if self.state.is_empty() => Some("no devices yet".to_owned()),
             (0, None) => Some("no such devices".to_owned()),
             (_, hint) => hint,
         }

@@ -178,8 +178,10 @@ fn lists_say_whom_they_leave_out() {
     ] {
         assert_eq!(said(&args).as_deref(), words, "{args:?}");
     }
-    let nobody = ListArgs { pending: true, ..ListArgs::default() }.left_out(&[], 0);
-    assert_eq!(nobody.as_deref(), Some("nobody waits"));
+    for (pending, words) in [(true, "nobody waits"), (false, "no devices yet")] {
+        let nobody = ListArgs { pending, ..ListArgs::default() }.left_out(&[], 0);
+        assert_eq!(nobody.as_deref(), Some(words));
+    }
 }
 
 #[test]
