@@ -1,5 +1,7 @@
 //! The lifecycle as tables, and as a world in which everything happens in any order.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -66,7 +68,8 @@ fn which_order_moves_whom() {
     let restore = || Order::Restore { who: "phone".into(), until: None };
     let admit = || admit(A, Some("phone"));
     // state, order -> state at once, and what the controller is to be told
-    let table: [(MemberState, &dyn Fn() -> Order, Option<(MemberState, bool)>); 20] = [
+    type Row<'a> = (MemberState, &'a dyn Fn() -> Order, Option<(MemberState, bool)>);
+    let table: [Row<'_>; 20] = [
         (Pending, &admit, Some((Pending, true))),
         (Pending, &suspend, None),
         (Pending, &revoke, Some((Revoked, false))),

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::config::Device;
+use crate::config::{self, Device};
 use crate::identity::IdentityProof;
 use crate::model::ManualClock;
 use crate::sync::order::{Actor, AtTheController, Done, Order, OrderError, Profile};

@@ -9,9 +9,11 @@ use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{News, RosterTask};
+use super::RosterTask;
 use crate::model::{MemberId, MemberState, Moment};
 use crate::store::{Change, Intent, StoredRoster};
+use crate::sync::expiry;
+use crate::sync::feed::News;
 use crate::sync::lifecycle::{self, Draft};
 use crate::sync::order::{
     Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Reply, Request,
@@ -359,7 +361,7 @@ impl RosterTask {
             .known
             .members
             .iter()
-            .filter(|member| lifecycle::is_due_notice(member, now, NOTICE))
+            .filter(|member| expiry::is_due_notice(member, now, NOTICE))
             .map(|m| m.id)
             .collect();
         if due.is_empty() {
@@ -383,7 +385,7 @@ impl RosterTask {
     pub(super) fn until_due(&self) -> Duration {
         let (wall, now) = (self.clock.now(), Instant::now());
         let from_wall = |at: Timestamp| Duration::try_from(at.duration_since(wall)).unwrap_or_default();
-        let ends = lifecycle::next_moment(&self.known, NOTICE).map(from_wall);
+        let ends = expiry::next_moment(&self.known, NOTICE).map(from_wall);
         let waits = self.desk.waiting.iter().map(|waiting| waiting.until.saturating_duration_since(now));
         let tells = self
             .known
