@@ -40,7 +40,8 @@ impl Draft {
     }
 }
 
-/// Drafts an order. [`Order::Sync`] drafts nothing.
+/// Drafts an order. [`Order::Sync`] drafts nothing. `own` is this machine's member, which nobody puts out from here: the
+/// gateway would cut itself off.
 ///
 /// # Errors
 /// It cannot be carried out; the words tell what to type instead.
@@ -48,10 +49,12 @@ pub fn draft(
     order: &Order,
     known: &StoredRoster,
     config: &Config,
+    own: Option<MemberId>,
     by: &Actor,
     now: Timestamp,
 ) -> Result<Draft, OrderError> {
     let mut desk = Desk::new(known, by, now);
+    desk.own = own;
     match order {
         Order::Admit { id, profile, ahead } => desk.admit(*id, profile, *ahead)?,
         Order::Suspend { who, why } => desk.put_out(who, MemberState::Suspended, why.as_deref())?,
@@ -117,6 +120,7 @@ struct Desk<'a> {
     places: HashMap<MemberId, usize>,
     by: &'a Actor,
     now: Timestamp,
+    own: Option<MemberId>,
 }
 
 impl<'a> Desk<'a> {
@@ -124,7 +128,7 @@ impl<'a> Desk<'a> {
         let places = known.members.iter().enumerate().map(|(place, member)| (member.id, place)).collect();
         let draft =
             Draft { next: known.clone(), changes: Vec::new(), touched: Vec::new(), notes: Vec::new() };
-        Self { draft, places, by, now }
+        Self { draft, places, by, now, own: None }
     }
 
     fn member(&self, id: MemberId) -> Option<&StoredMember> {
@@ -200,6 +204,9 @@ impl<'a> Desk<'a> {
 
     fn put_out(&mut self, who: &str, to: MemberState, why: Option<&str>) -> Result<(), OrderError> {
         let id = self.find(who)?;
+        if self.own == Some(id) {
+            return Err(self.is_own(id));
+        }
         let Some(member) = self.member(id) else { return Ok(()) };
         let (called, from) = (called(member), member.state);
         let legal = match to {
@@ -266,6 +273,9 @@ impl<'a> Desk<'a> {
                     return Err(OrderError(format!("{name} has expired: ztgate restore {name} --for 24h")));
                 }
                 self.is_in_future(*until)?;
+                if until.is_some() && self.own == Some(id) {
+                    return Err(self.is_own(id));
+                }
                 profile.until = *until;
             }
             Edit::Notes(notes) => profile.notes.clone_from(notes),
@@ -347,6 +357,14 @@ impl<'a> Desk<'a> {
     fn intend(&mut self, id: MemberId, authorize: bool) {
         let intent = Intent { authorize, since: self.now, who: self.by.0.clone() };
         self.draft.next.outbox.insert(id, intent);
+    }
+
+    fn is_own(&self, id: MemberId) -> OrderError {
+        OrderError(format!(
+            "{id} is this gateway's own member; without it nobody reaches the gateway. To take it off the network: \
+             zerotier-cli leave {}",
+            self.draft.next.network
+        ))
     }
 
     fn is_in_future(&self, until: Option<Timestamp>) -> Result<(), OrderError> {

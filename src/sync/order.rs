@@ -127,6 +127,9 @@ pub enum Step {
 pub struct DeviceView {
     pub member: MemberId,
     pub state: MemberState,
+    /// It is the gateway's own machine.
+    #[serde(default)]
+    pub own: bool,
     pub name: Option<Label>,
     pub owner: Option<Label>,
     pub groups: Vec<Label>,

@@ -248,8 +248,9 @@ impl RosterTask {
             members: merged.members.clone(),
             outbox: self.known.outbox.clone(),
         };
-        let plan = plan::plan(&next, &view, &config.sync);
-        if config.sync == SyncMode::Enforce && !self.first_start {
+        let plan = plan::plan(&next, &view, &config.sync, self.gateway);
+        // Without knowing which member it is itself, it puts nobody out.
+        if config.sync == SyncMode::Enforce && !self.first_start && self.gateway.is_some() {
             next.outbox.extend(plan::enforced(&plan, &next.outbox, wall));
         }
         self.taken_at = instant;

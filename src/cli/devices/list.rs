@@ -85,6 +85,7 @@ fn column_cell(column: Column, device: &DeviceView, now: Timestamp) -> (Tone, St
         |label: &Option<crate::model::Label>| label.as_ref().map(ToString::to_string).unwrap_or_default();
     match column {
         // Without a name of ours, the controller's, marked as such.
+        Column::Name if device.own && device.name.is_none() => (Tone::Quiet, "(this gateway)".to_owned()),
         Column::Name => match (&device.name, device.label.as_deref()) {
             (None, Some(label)) if !label.is_empty() => (Tone::Quiet, format!("({})", foreign(label))),
             (name, _) => (Tone::Name, text(name)),

@@ -32,6 +32,7 @@ pub fn event(
 fn device(id: &str, name: &str, state: MemberState) -> DeviceView {
     DeviceView {
         member: id.parse().unwrap(),
+        own: false,
         state,
         name: name.parse().ok(),
         owner: None,

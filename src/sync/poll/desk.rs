@@ -120,7 +120,7 @@ impl RosterTask {
                 "the gateway has not heard from the controller yet; `ztgate status` tells what it waits for";
             Err(OrderError(why.to_owned()))
         } else {
-            lifecycle::draft(order, &self.known, &config, by, self.clock.now())
+            lifecycle::draft(order, &self.known, &config, self.gateway, by, self.clock.now())
         };
         let draft = match drafted {
             Ok(draft) => draft,
