@@ -59,7 +59,7 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE members ADD COLUMN groups TEXT NOT NULL DEFAULT '';  -- with a space between
     ALTER TABLE members ADD COLUMN notes TEXT;
     ALTER TABLE members ADD COLUMN until INTEGER;                    -- ms since 1970
-    ALTER TABLE members ADD COLUMN noticed INTEGER;                  -- the end that a notice was given of
+    ALTER TABLE members ADD COLUMN notice INTEGER;                   -- when to say that it ends soon, ms since 1970
     ALTER TABLE changes ADD COLUMN who TEXT NOT NULL DEFAULT 'ztgate';
     CREATE TABLE presence (
         member        TEXT PRIMARY KEY,
@@ -290,7 +290,7 @@ impl Members {
                     groups.join(" "),
                     m.profile.notes,
                     m.profile.until.map(Timestamp::as_millisecond),
-                    m.noticed.map(Timestamp::as_millisecond),
+                    m.notice.map(Timestamp::as_millisecond),
                 ])?;
             }
             transaction.execute("DELETE FROM outbox", [])?;
@@ -372,7 +372,7 @@ fn member(row: &Row<'_>) -> Result<StoredMember, String> {
             notes: maybe("notes")?,
             until: time("until")?,
         },
-        noticed: time("noticed")?,
+        notice: time("notice")?,
     })
 }
 
@@ -407,7 +407,7 @@ mod tests {
                 notes: Some("the one with the cracked glass".into()),
                 until: Some(taken),
             },
-            noticed: Some(taken),
+            notice: Some(taken),
             ..member.clone()
         };
         let intent = Intent { authorize: true, since: taken, who: "root".into() };

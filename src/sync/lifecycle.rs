@@ -16,6 +16,7 @@ use crate::config::names::{Bearer, Names};
 use crate::model::{Label, MemberId, MemberState};
 use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, StoredMember, StoredRoster};
 
+use super::expiry::notice_of;
 use super::order::{Actor, Edit, Listed, Order, OrderError};
 
 /// What an order comes to.
@@ -179,8 +180,10 @@ impl<'a> Desk<'a> {
         if profile.name.is_none() {
             return Err(OrderError(format!("{id} needs a name: ztgate admit {id} --name NAME")));
         }
+        let notice = notice_of(profile.until, self.now);
         if let Some(member) = self.member_mut(id) {
             member.profile = profile;
+            member.notice = notice;
         }
         self.intend(id, true);
         let (from, why) = (self.member(id).map(|member| member.state), "to be admitted".to_owned());
@@ -229,7 +232,7 @@ impl<'a> Desk<'a> {
 
     fn restore(&mut self, who: &str, until: Option<Timestamp>) -> Result<(), OrderError> {
         self.is_in_future(until)?;
-        let id = self.find(who)?;
+        let (id, notice) = (self.find(who)?, notice_of(until, self.now));
         let Some(member) = self.member_mut(id) else { return Ok(()) };
         let (called, state) = (called(member), member.state);
         match state {
@@ -247,7 +250,7 @@ impl<'a> Desk<'a> {
             )));
         }
         member.profile.until = until;
-        member.noticed = None;
+        member.notice = notice;
         self.intend(id, true);
         self.noted(id, state, "to be restored".to_owned());
         Ok(())
@@ -312,11 +315,12 @@ impl<'a> Desk<'a> {
 
     /// Puts a profile in another's place, and tells the differences.
     fn rewrite(&mut self, id: MemberId, profile: Profile) {
+        let notice = notice_of(profile.until, self.now);
         let Some(member) = self.member_mut(id) else { return };
         let old = std::mem::replace(&mut member.profile, profile.clone());
         let state = member.state;
         if old.until != profile.until {
-            member.noticed = None;
+            member.notice = notice;
         }
         let differences = differences(&old, &profile);
         for difference in &differences {

@@ -237,7 +237,7 @@ impl RosterTask {
             Ruling { first_start: self.first_start, mode: &config.sync, shielded: &shielded, now: wall };
         let mut merged = merge::merge(&view, &self.known.members, ruling);
         if !self.known.listed {
-            merge::take_list(&mut merged.members, &config.devices);
+            merge::take_list(&mut merged.members, &config.devices, wall);
         }
         let mut next = StoredRoster {
             network: self.network,

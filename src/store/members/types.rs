@@ -111,8 +111,8 @@ pub struct StoredMember {
     pub version: Option<String>,
     pub creation_time: Option<Timestamp>,
     pub profile: Profile,
-    /// The end of which a notice was given.
-    pub noticed: Option<Timestamp>,
+    /// When to say that it expires soon; `None` once that was said.
+    pub notice: Option<Timestamp>,
 }
 
 impl StoredMember {
@@ -133,7 +133,7 @@ impl StoredMember {
             version: None,
             creation_time: None,
             profile: Profile::default(),
-            noticed: None,
+            notice: None,
         }
     }
 }

@@ -32,9 +32,6 @@ const TELL: Duration = Duration::from_secs(20);
 /// Ends are looked at this often at least, for the wall clock may be set.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// A notice goes out so long before a device expires, or after half of its time if that is later.
-const NOTICE: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// What is under way.
 #[derive(Default)]
 pub(super) struct Desk {
@@ -361,7 +358,7 @@ impl RosterTask {
             .known
             .members
             .iter()
-            .filter(|member| expiry::is_due_notice(member, now, NOTICE))
+            .filter(|member| expiry::is_due_notice(member, now))
             .map(|m| m.id)
             .collect();
         if due.is_empty() {
@@ -370,7 +367,7 @@ impl RosterTask {
         let before = self.known.clone();
         for id in due {
             if let Some(member) = self.known.members.iter_mut().find(|member| member.id == id) {
-                member.noticed = member.profile.until;
+                member.notice = None;
             }
             if let Some(member) = self.known.members.iter().find(|member| member.id == id) {
                 let view = Box::new(self.view_of(member, now));
@@ -385,7 +382,7 @@ impl RosterTask {
     pub(super) fn until_due(&self) -> Duration {
         let (wall, now) = (self.clock.now(), Instant::now());
         let from_wall = |at: Timestamp| Duration::try_from(at.duration_since(wall)).unwrap_or_default();
-        let ends = expiry::next_moment(&self.known, NOTICE).map(from_wall);
+        let ends = expiry::next_moment(&self.known).map(from_wall);
         let waits = self.desk.waiting.iter().map(|waiting| waiting.until.saturating_duration_since(now));
         let tells = self
             .known
