@@ -43,7 +43,7 @@ pub async fn run(
     let (call, mut parts) = loop {
         let (lease, reused) = match lease(&context, &admitted).await {
             Ok(lease) => lease,
-            Err(error) => return down(entry, client, &admitted, &route, error.trouble(), &error),
+            Err(error) => return unreached(entry, client, &admitted, &route, &error),
         };
         let mut call = Call::new(lease, outgoing);
         match answer(&mut call, &entry, &admitted).await {
@@ -169,7 +169,7 @@ async fn answer(call: &mut Call, entry: &Entry, admitted: &Admitted) -> Answer {
             // A slow upload is no slow upstream, as long as the upstream takes what comes.
             (seen, deadline) = (call.progress(), context.deadline(limit));
         }
-        connection.falls_silent(entry.request_id(), cx.waker(), Some(deadline));
+        connection.falls_silent(entry.request_id(), cx.waker(), Some(deadline), call.upload());
         Poll::Pending
     })
     .await
@@ -182,6 +182,23 @@ fn broke_off(mut entry: Entry, client: Client) -> Response<Payload> {
     *response.status_mut() = StatusCode::BAD_REQUEST;
     client.hang_up(response.headers_mut());
     response
+}
+
+/// Answers for a connection that could not be had, be it by the service's fault or for want of room.
+pub fn unreached(
+    entry: Entry,
+    client: Client,
+    admitted: &Admitted,
+    route: &Arc<Route>,
+    error: &DialError,
+) -> Response<Payload> {
+    match error.trouble() {
+        Some(trouble) => down(entry, client, admitted, route, trouble, error),
+        None => {
+            let refusal = Refusal::of(RefusalCode::GatewayBusy).for_service(admitted.target());
+            refuse(entry, client, &refusal)
+        }
+    }
 }
 
 /// Answers for an upstream that cannot be reached or broke off, and has its address looked up again.

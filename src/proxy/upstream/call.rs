@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 use super::Lease;
 use super::answer::{self, AnswerError, Asked, Decoder};
 use super::outgoing::{Outgoing, SendError};
+use super::slots::Slot;
 
 /// What is asked of the socket at first; twice as much each time that an answer fills it, and half after [`SMALL_READS`].
 const FIRST_READ: usize = 8 << 10;
@@ -99,11 +100,6 @@ impl Link {
         }
     }
 
-    /// The stream with what came after the head of the answer, for a tunnel.
-    pub fn into_parts(self) -> (Io, Bytes) {
-        (self.io, self.input.freeze())
-    }
-
     /// An idle connection holds no more memory than a small answer needs.
     pub fn rest(&mut self) {
         if self.next_read > FIRST_READ || self.is_roomy {
@@ -137,14 +133,20 @@ impl Call {
         self.outgoing
     }
 
-    /// The connection, with what came after the head of the answer.
-    pub fn into_tunnel(self) -> (Io, Bytes) {
-        self.lease.link.into_parts()
+    /// The connection, with what came after the head of the answer, and its slot, to be kept as long as it lives.
+    pub fn into_tunnel(self) -> (Io, Bytes, Slot) {
+        let Lease { link, slot, .. } = self.lease;
+        (link.io, link.input.freeze(), slot)
     }
 
     /// Whether the device has not sent all of the request yet.
     pub fn is_uploading(&self) -> bool {
         self.outgoing.is_uploading()
+    }
+
+    /// How far an upload is that has not ended.
+    pub fn upload(&self) -> Option<u64> {
+        self.is_uploading().then(|| self.progress())
     }
 
     /// The bytes of the request that the service took so far.
@@ -309,5 +311,41 @@ impl AsyncWrite for Io {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reads_grow_with_a_rush_and_shrink_with_a_trickle() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut link = Link::new(Io::Plain(stream));
+        for (count, next) in [
+            (100, FIRST_READ),
+            (100, FIRST_READ),
+            (FIRST_READ, 2 * FIRST_READ),
+            (2 * FIRST_READ, 4 * FIRST_READ),
+            (LARGEST_READ, 8 * FIRST_READ),
+            (100, 8 * FIRST_READ),
+            (7 * FIRST_READ, 8 * FIRST_READ),
+            (100, 8 * FIRST_READ),
+            (100, 4 * FIRST_READ),
+        ] {
+            link.has_read(count);
+            assert_eq!(link.next_read, next, "after {count}");
+        }
+        for _ in 0..20 {
+            link.has_read(100);
+        }
+        assert_eq!(link.next_read, FIRST_READ);
+        for _ in 0..20 {
+            link.has_read(LARGEST_READ);
+        }
+        assert_eq!(link.next_read, LARGEST_READ);
+        link.rest();
+        assert_eq!((link.next_read, link.is_roomy), (FIRST_READ, false));
     }
 }
