@@ -175,6 +175,13 @@ pub(super) fn words(
             "If you think otherwise, ask the person in charge.",
             why,
         ),
+        RefusalCode::GatewayBusy => tell(
+            Tone::Wait,
+            "Too much at once",
+            "You are let in, but so much is open at the moment that the gateway has no room for more.",
+            "Close what you do not need on this device, then try again.",
+            Some("ztgate status".into()),
+        ),
         RefusalCode::UpstreamDown => tell(
             Tone::Wait,
             "The service is not answering",

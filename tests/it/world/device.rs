@@ -91,7 +91,8 @@ impl<'a> Device<'a> {
         Wire::new(self.connect(self.world.ports.https).await)
     }
 
-    async fn connect(&self, port: u16) -> TcpStream {
+    /// The stream itself, to a port of the gateway's.
+    pub async fn connect(&self, port: u16) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(self.source, 0)).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
