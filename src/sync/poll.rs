@@ -238,6 +238,13 @@ impl RosterTask {
         let mut merged = merge::merge(&view, &self.known.members, ruling);
         if !self.known.listed {
             merge::take_list(&mut merged.members, &config.devices, wall);
+            let left = config.devices.iter().filter(|device| !listed.contains(&device.id)).count();
+            if left > 0 {
+                tracing::warn!(
+                    "{left} in policy/devices.toml are not on the network yet; to admit them ahead: \
+                     ztgate devices import policy/devices.toml"
+                );
+            }
         }
         let mut next = StoredRoster {
             network: self.network,
