@@ -27,12 +27,15 @@ pub struct Draft {
     /// The devices that it is about, and what changes here for each, for people to read.
     pub touched: Vec<(MemberId, Vec<String>)>,
     pub notes: Vec<String>,
+    /// What is said of a device changes to something that may open more.
+    gives: bool,
 }
 
 impl Draft {
-    /// Whether it lets somebody in, which waits for the disk.
+    /// Whether it lets somebody in, or may open more to somebody who is; that waits for the disk.
     pub fn widens(&self) -> bool {
-        self.touched.iter().any(|(id, _)| self.next.outbox.get(id).is_some_and(|intent| intent.authorize))
+        let lets_in = |id| self.next.outbox.get(id).is_some_and(|intent: &Intent| intent.authorize);
+        self.gives || self.touched.iter().any(|(id, _)| lets_in(id))
     }
 
     /// Whether it changes anything.
@@ -85,16 +88,17 @@ pub fn granted(known: &StoredRoster, id: MemberId, now: Timestamp) -> Option<Dra
 }
 
 /// What follows once the controller has shown that it deauthorised a member.
-pub fn taken_back(known: &StoredRoster, id: MemberId) -> Option<StoredRoster> {
-    known.outbox.get(&id).filter(|intent| !intent.authorize)?;
-    let mut next = known.clone();
-    next.outbox.remove(&id);
-    if let Some(member) = next.members.iter_mut().find(|member| member.id == id)
+pub fn taken_back(known: &StoredRoster, id: MemberId) -> Option<Draft> {
+    let intent = known.outbox.get(&id).filter(|intent| !intent.authorize)?;
+    let by = Actor(intent.who.clone());
+    let mut desk = Desk::new(known, &by, intent.since);
+    desk.draft.next.outbox.remove(&id);
+    if let Some(member) = desk.member_mut(id)
         && member.at_controller == AtController::Authorized
     {
         member.at_controller = AtController::Unauthorized;
     }
-    Some(next)
+    Some(desk.draft)
 }
 
 /// Expires every device whose time has come. `None` if there is none.
@@ -127,8 +131,13 @@ struct Desk<'a> {
 impl<'a> Desk<'a> {
     fn new(known: &StoredRoster, by: &'a Actor, now: Timestamp) -> Self {
         let places = known.members.iter().enumerate().map(|(place, member)| (member.id, place)).collect();
-        let draft =
-            Draft { next: known.clone(), changes: Vec::new(), touched: Vec::new(), notes: Vec::new() };
+        let draft = Draft {
+            next: known.clone(),
+            changes: Vec::new(),
+            touched: Vec::new(),
+            notes: Vec::new(),
+            gives: false,
+        };
         Self { draft, places, by, now, own: None }
     }
 
@@ -213,17 +222,21 @@ impl<'a> Desk<'a> {
         let Some(member) = self.member(id) else { return Ok(()) };
         let (called, from) = (called(member), member.state);
         let legal = match to {
-            MemberState::Suspended => from == MemberState::Active,
+            MemberState::Suspended => from == MemberState::Active || from == to,
             // Whoever knocks and is not wanted can be sent away for good.
-            _ => from != MemberState::Revoked,
+            _ => true,
         };
         let is_to_be_let_in = self.draft.next.outbox.get(&id).is_some_and(|intent| intent.authorize);
         if from == to && !is_to_be_let_in {
             self.draft.touched.push((id, Vec::new()));
             return Ok(());
         }
-        if !legal && !is_to_be_let_in {
-            return Err(OrderError(format!("{called} is {from}, and only an active device can be {to}")));
+        if !legal {
+            let mut why = format!("{called} is {from}, and only an active device can be {to}");
+            if is_to_be_let_in {
+                why = format!("{why}; so that it is not let in after all: ztgate revoke {called}");
+            }
+            return Err(OrderError(why));
         }
         self.intend(id, false);
         self.moved(id, to, why.map_or_else(|| to.to_string(), str::to_owned));
@@ -322,6 +335,7 @@ impl<'a> Desk<'a> {
         if old.until != profile.until {
             member.notice = notice;
         }
+        self.draft.gives |= !is_less(&old, &profile);
         let differences = differences(&old, &profile);
         for difference in &differences {
             self.noted(id, state, difference.clone());
@@ -429,6 +443,17 @@ pub fn bearer(member: &StoredMember) -> Bearer<'_> {
 /// How people call a member.
 pub fn called(member: &StoredMember) -> String {
     member.profile.name.as_ref().map_or_else(|| member.id.to_string(), Label::to_string)
+}
+
+/// Whether what is said of a device opens nothing that it did not open before: any name may stand in a rule.
+fn is_less(old: &Profile, new: &Profile) -> bool {
+    let ends_no_later = match (old.until, new.until) {
+        (Some(old), Some(new)) => new <= old,
+        (Some(_), None) => false,
+        (None, _) => true,
+    };
+    let same_words = (&old.name, &old.owner, &old.notes) == (&new.name, &new.owner, &new.notes);
+    same_words && ends_no_later && new.groups.iter().all(|group| old.groups.contains(group))
 }
 
 fn differences(old: &Profile, new: &Profile) -> Vec<String> {

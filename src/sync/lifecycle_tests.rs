@@ -340,7 +340,7 @@ impl World {
         self.known = if authorize {
             granted(&self.known, id, self.now).unwrap().next
         } else {
-            taken_back(&self.known, id).unwrap()
+            taken_back(&self.known, id).unwrap().next
         };
         self.keep();
     }

@@ -162,6 +162,7 @@ impl RosterTask {
         loop {
             self.expire();
             self.tell_next();
+            self.keep_late();
             let due = tokio::time::sleep(self.until_due());
             tokio::select! {
                 answer = pending_if_none(&mut asking) => {
@@ -219,9 +220,10 @@ impl RosterTask {
         let view = match answer.view {
             Ok(view) if view.network == self.network => view,
             Ok(view) => {
-                return self.fail(format!("the controller's answer is about network {}", view.network));
+                let error = format!("the controller's answer is about network {}", view.network);
+                return self.fail(answer.asked.1, error);
             }
-            Err(error) => return self.fail(error),
+            Err(error) => return self.fail(answer.asked.1, error),
         };
         let config = self.config.borrow().clone();
         let (wall, instant) = answer.asked;
@@ -287,7 +289,7 @@ impl RosterTask {
             tracing::info!("members synced again");
             let _ = self.news.send(News::ControllerBack);
         }
-        self.answer_syncs(None);
+        self.answer_syncs(instant, None);
     }
 
     /// The files changed.
@@ -302,7 +304,7 @@ impl RosterTask {
             self.sound(alarm);
         }
         next.members = merged.members.clone();
-        let changes = merged.changes.clone();
+        let mut changes = merged.changes.clone();
         let error = match self.keep(&next, &merged.changes) {
             Ok(()) => {
                 self.first_start = false;
@@ -313,6 +315,7 @@ impl RosterTask {
                 next.listed = self.known.listed;
                 let held = merged.without_new_rights(&self.known.members);
                 next.members = held.members;
+                changes.clone_from(&held.changes);
                 self.unkept.get_or_insert_default().extend(held.changes);
                 Some(format!("{error}; nobody new is let in until it can be written"))
             }
@@ -390,7 +393,7 @@ impl RosterTask {
         }
     }
 
-    fn fail(&mut self, error: String) {
+    fn fail(&mut self, asked: Moment, error: String) {
         let before = self.status.borrow().last_error.clone();
         if before.as_deref() != Some(error.as_str()) {
             tracing::warn!("members not synced: {error}");
@@ -398,7 +401,7 @@ impl RosterTask {
         if before.is_none() {
             let _ = self.news.send(News::ControllerLost(error.clone()));
         }
-        self.answer_syncs(Some(&error));
+        self.answer_syncs(asked, Some(&error));
         self.status.send_modify(|status| status.last_error = Some(error));
     }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{self, Device};
 use crate::identity::IdentityProof;
 use crate::model::ManualClock;
-use crate::sync::order::{Actor, AtTheController, Done, Order, OrderError, Profile};
+use crate::sync::order::{Actor, AtTheController, Done, Edit, Order, OrderError, Profile};
 use crate::zerotier::{ApiError, ControllerMember, Proposal};
 
 const NETWORK: &str = "5e02d9cb41c0ffee";
@@ -343,6 +343,47 @@ async fn a_revocation_that_could_not_be_kept_is_kept_later() {
     drop(task);
     assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
     assert_eq!(world.log().last().unwrap(), "c4c8812898 revoked");
+}
+
+#[tokio::test]
+async fn what_may_open_more_waits_for_the_disk_and_what_opens_less_does_not() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    let regroup = |add: &[&str], remove: &[&str]| {
+        let labels = |words: &[&str]| words.iter().map(|word| word.parse().unwrap()).collect();
+        let edit = Edit::Groups { add: labels(add), remove: labels(remove) };
+        Order::Edit { who: id(A).to_string(), edit }
+    };
+    let groups = |feed: &RosterFeed| {
+        feed.devices.borrow()[0].groups.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    order(&mut task, regroup(&["family", "music"], &[])).await.unwrap();
+    break_store(world.folder.path(), true);
+    let refused = order(&mut task, regroup(&["admins"], &[])).await.unwrap_err().to_string();
+    assert!(refused.contains("nothing was changed"), "{refused}");
+    assert_eq!(groups(&feed), ["family", "music"]);
+    let done = order(&mut task, regroup(&[], &["family"])).await.unwrap();
+    assert!(done.notes[0].contains("not on disk yet"), "{done:?}");
+    assert_eq!(groups(&feed), ["music"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_disk_did_not_take_is_kept_later_though_the_controller_is_away() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, _) = world.start();
+    poll(&mut task).await;
+    world.controller.1.store(true, Ordering::Relaxed);
+    break_store(world.folder.path(), true);
+    order(&mut task, revoke(A)).await.unwrap();
+    break_store(world.folder.path(), false);
+    for _ in 0..2 {
+        task.keep_late();
+        tokio::time::advance(task.until_due()).await;
+    }
+    task.keep_late();
+    drop(task);
+    assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
 }
 
 #[tokio::test]

@@ -9,18 +9,9 @@ use hyper::ext::Protocol;
 use ztgate::demo::standin::Fault;
 use ztgate::model::ManualClock;
 
-use crate::world::upstream::{says, script};
+use crate::world::upstream::{radio, says, script};
 use crate::world::wire::Closed;
 use crate::world::{Live, SOON, Upstream, World, echo};
-
-/// Answers with one event and stays silent from then on.
-fn radio() -> Upstream {
-    script(|mut served| async move {
-        served.request().await;
-        served.wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\non\r\n").await;
-        while served.wire.some().await.is_some() {}
-    })
-}
 
 /// Takes whatever is uploaded and never answers.
 fn sink() -> Upstream {

@@ -4,20 +4,11 @@ use std::time::Duration;
 
 use ztgate::audit::{Ending, Verdict};
 
-use crate::world::upstream::script;
+use crate::world::upstream::{radio, script};
 use crate::world::wire::Closed;
-use crate::world::{Live, SOON, Upstream, World, echo};
+use crate::world::{Live, SOON, World, echo};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: wiki.home.arpa\r\n\r\n";
-
-/// Answers with one event and stays silent from then on.
-fn radio() -> Upstream {
-    script(|mut served| async move {
-        served.request().await;
-        served.wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\non\r\n").await;
-        while served.wire.some().await.is_some() {}
-    })
-}
 
 async fn home() -> Live {
     World::new()

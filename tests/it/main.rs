@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod cuts;
+mod devices;
 mod expect;
 mod files;
 mod heavy;

@@ -17,7 +17,8 @@ use crate::world::{Live, SOON, Wire, World, echo};
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-fn handshake(changed: &[(&str, &str)]) -> String {
+/// The request that opens one at the service `chat`, with these header lines changed.
+pub fn handshake(changed: &[(&str, &str)]) -> String {
     let mut lines = vec![
         ("Host", "chat.home.arpa"),
         ("Connection", "Upgrade"),
@@ -34,7 +35,7 @@ fn handshake(changed: &[(&str, &str)]) -> String {
 }
 
 /// Accepts and sends back every byte. The frames inside are nothing to the gateway.
-fn chat() -> Upstream {
+pub fn chat() -> Upstream {
     script(|mut served| async move {
         let Some(head) = served.request().await else { return };
         let accept = derive_accept_key(head.get("sec-websocket-key").unwrap().as_bytes());

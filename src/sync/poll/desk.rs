@@ -29,6 +29,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// One call to the controller, read back included, takes no longer.
 const TELL: Duration = Duration::from_secs(20);
 
+/// What the disk did not take is tried again this often.
+const KEEP_AGAIN: Duration = Duration::from_secs(2);
+
 /// Ends are looked at this often at least, for the wall clock may be set.
 const LOOK: Duration = Duration::from_secs(30);
 
@@ -41,7 +44,10 @@ pub(super) struct Desk {
     /// When the controller last showed that it knows what it was told.
     told: HashMap<MemberId, Moment>,
     waiting: Vec<Waiting>,
-    syncs: Vec<(bool, Reply<Done>)>,
+    /// Who asked how gateway and controller differ, and since when: no older answer will do.
+    syncs: Vec<(bool, Moment, Reply<Done>)>,
+    /// When to try again to write what the disk did not take.
+    keep_again: Option<Instant>,
     /// How gateway and controller differed at the last look.
     pub plan: Vec<Difference>,
 }
@@ -107,7 +113,7 @@ impl RosterTask {
 
     fn carry_out(&mut self, order: &Order, by: &Actor, reply: Reply<Done>) {
         if let Order::Sync { dry_run } = *order {
-            self.desk.syncs.push((dry_run, reply));
+            self.desk.syncs.push((dry_run, self.clock.instant(), reply));
             self.poll_now.notify_one();
             return;
         }
@@ -131,9 +137,13 @@ impl RosterTask {
             let _ = reply.send(Ok(self.done(&draft)));
             return;
         }
-        if let Err(error) = self.put_in_force(&draft) {
-            let _ = reply.send(Err(error));
-            return;
+        let mut done = self.done(&draft);
+        match self.put_in_force(&draft) {
+            Ok(not_kept) => done.notes.extend(not_kept),
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
         }
         let open: HashSet<MemberId> =
             draft.touched.iter().map(|(id, _)| *id).filter(|id| self.known.outbox.contains_key(id)).collect();
@@ -141,29 +151,35 @@ impl RosterTask {
             // A person who asks is not made to wait for a pause.
             self.desk.troubles.remove(id);
         }
-        let waiting = Waiting { done: self.done(&draft), open, until: Instant::now() + PATIENCE, reply };
+        let waiting = Waiting { done, open, until: Instant::now() + PATIENCE, reply };
         self.desk.waiting.push(waiting);
         self.answer_waiting();
     }
 
     /// Makes a draft what holds. One that lets somebody in is on disk before anything else; of any other only its record
-    /// waits for the disk.
-    fn put_in_force(&mut self, draft: &Draft) -> Result<(), OrderError> {
+    /// waits for the disk, and what is told then is to be passed on.
+    fn put_in_force(&mut self, draft: &Draft) -> Result<Option<String>, OrderError> {
         let widens = draft.widens();
         if widens {
             self.write(&draft.next, &draft.changes).map_err(|error| {
                 OrderError(format!(
-                    "{error}; nobody new is let in until it can be written, and nothing was changed"
+                    "{error}; nobody gets more rights until it can be written, and nothing was changed"
                 ))
             })?;
         }
         let before = std::mem::replace(&mut self.known, draft.next.clone());
         self.publish();
+        let mut not_kept = None;
         if !widens && let Err(error) = self.write_over(&before, &draft.changes) {
-            tracing::error!("{error}; it holds, and is written as soon as that is possible");
+            let told = format!(
+                "it holds, but is not on disk yet, and a restart would forget it: {error}; it is written as soon as \
+                 that is possible"
+            );
+            tracing::error!("{told}");
+            not_kept = Some(told);
         }
         self.spread(&draft.changes);
-        Ok(())
+        Ok(not_kept)
     }
 
     /// Writes what is known over what was.
@@ -176,6 +192,25 @@ impl RosterTask {
             self.unkept.get_or_insert_default().extend_from_slice(changes);
             OrderError(error)
         })
+    }
+
+    /// Tries again to write what the disk did not take. That is not left to the next good answer of a controller which may
+    /// be away.
+    pub(super) fn keep_late(&mut self) {
+        let now = Instant::now();
+        match self.desk.keep_again {
+            // Whom a first start adopts must not be lost to a store that says it was no first start.
+            _ if self.unkept.is_none() || self.first_start => self.desk.keep_again = None,
+            Some(again) if again > now => {}
+            None => self.desk.keep_again = Some(now + KEEP_AGAIN),
+            Some(_) => {
+                self.desk.keep_again = Some(now + KEEP_AGAIN);
+                let next = self.known.clone();
+                if self.write(&next, &[]).is_ok() {
+                    tracing::info!("what was not on disk yet is now");
+                }
+            }
+        }
     }
 
     fn write(&mut self, next: &StoredRoster, changes: &[Change]) -> Result<(), String> {
@@ -262,11 +297,11 @@ impl RosterTask {
             self.known = draft.next.clone();
             draft
         } else {
-            let Some(next) = lifecycle::taken_back(&self.known, member) else { return };
-            let before = std::mem::replace(&mut self.known, next.clone());
+            let Some(draft) = lifecycle::taken_back(&self.known, member) else { return };
+            let before = std::mem::replace(&mut self.known, draft.next.clone());
             // Should the disk not take it, the next start finds it so at the controller.
             let _ = self.write_over(&before, &[]);
-            Draft { next, changes: Vec::new(), touched: Vec::new(), notes: Vec::new() }
+            draft
         };
         self.publish();
         self.spread(&draft.changes);
@@ -333,9 +368,13 @@ impl RosterTask {
         self.answer_waiting();
     }
 
-    /// Answers those who asked how gateway and controller differ.
-    pub(super) fn answer_syncs(&mut self, error: Option<&str>) {
-        for (dry_run, reply) in std::mem::take(&mut self.desk.syncs) {
+    /// Answers those who asked how gateway and controller differ, by what the controller was asked then.
+    pub(super) fn answer_syncs(&mut self, asked: Moment, error: Option<&str>) {
+        let (ready, later) =
+            std::mem::take(&mut self.desk.syncs).into_iter().partition(|(_, since, _)| *since <= asked);
+        self.desk.syncs = later;
+        let ready: Vec<_> = ready;
+        for (dry_run, _, reply) in ready {
             let answer = match error {
                 Some(error) => Err(OrderError(format!("the controller gives no good answer: {error}"))),
                 None => Ok(Done { plan: self.desk.plan.clone(), ..Done::default() }),
@@ -390,7 +429,8 @@ impl RosterTask {
             .keys()
             .filter_map(|id| self.desk.troubles.get(id))
             .map(|trouble| trouble.again.saturating_duration_since(now));
-        ends.into_iter().chain(waits).chain(tells).min().unwrap_or(LOOK).min(LOOK)
+        let keeps = self.desk.keep_again.map(|again| again.saturating_duration_since(now));
+        ends.into_iter().chain(waits).chain(tells).chain(keeps).min().unwrap_or(LOOK).min(LOOK)
     }
 }
 

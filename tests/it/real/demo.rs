@@ -110,23 +110,26 @@ fn an_edit_takes_effect_and_a_wrong_one_changes_nothing() {
     assert_eq!(status(), "200");
 }
 
-/// As a checkout or a configuration tool would do it. The files are wrong in between, and nothing is missed for that.
+/// As a checkout or a configuration tool would do it: wrong in between, and nothing is missed for that.
 #[test]
 fn a_policy_folder_that_is_made_anew_takes_effect() {
     let Some(_) = needs("curl") else { return };
     let door = Door::open();
     let tablet = format!("http://films.localhost:{}/", door.tablet_port());
     let status = || door.curl(&["-o", "/dev/null", "-w", "%{http_code}", &tablet]);
-    let complaints = || door.stderr().matches("the old configuration stays").count();
     let policy = door.config().with_file_name("policy");
-    let devices = std::fs::read_to_string(policy.join("devices.toml")).unwrap();
+    let config = std::fs::read_to_string(door.config()).unwrap();
+    std::fs::write(policy.join("groups.toml"), "[groups]\nviewers = [\"family\", \"kids\"]\n").unwrap();
+    std::fs::write(door.config(), config.replacen(r#"["family"]"#, r#"["viewers"]"#, 1)).unwrap();
+    assert!(soon(PATIENCE, || status() == "200"), "{}", door.stderr());
     std::fs::remove_dir_all(&policy).unwrap();
-    assert!(soon(PATIENCE, || complaints() == 1), "{}", door.stderr());
+    assert!(soon(PATIENCE, || status() == "403"), "{}", door.stderr());
     std::fs::create_dir(&policy).unwrap();
-    assert!(soon(PATIENCE, || complaints() == 2), "{}", door.stderr());
+    std::fs::write(policy.join("groups.toml"), "[groups]\nviewers = ").unwrap();
+    let complains = || door.stderr().contains("the old configuration stays");
+    assert!(soon(PATIENCE, complains), "{}", door.stderr());
     assert_eq!(status(), "403");
-    std::fs::write(policy.join("devices.toml"), devices.replace(r#"["kids"]"#, r#"["kids", "family"]"#))
-        .unwrap();
+    std::fs::write(policy.join("groups.toml"), "[groups]\nviewers = [\"kids\"]\n").unwrap();
     assert!(soon(PATIENCE, || status() == "200"), "{}", door.stderr());
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -91,14 +92,36 @@ impl<'a> Device<'a> {
         Wire::new(self.connect(self.world.ports.https).await)
     }
 
+    /// Waits until it is refused with this code. What is under way in the moment of a cut is reset, and tells nothing.
+    pub async fn is_soon_refused(&self, service: &str, code: &str) {
+        let refused = async {
+            let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", host(service));
+            loop {
+                if let Ok(stream) = self.try_connect(self.world.ports.http).await {
+                    let mut wire = Wire::new(stream);
+                    wire.send(&request).await;
+                    if wire.head().await.is_some_and(|head| head.get("ztgate-refusal") == Some(code)) {
+                        return;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, refused).await.unwrap_or_else(|_| panic!("never refused with {code}"));
+    }
+
     /// The stream itself, to a port of the gateway's.
     pub async fn connect(&self, port: u16) -> TcpStream {
+        self.try_connect(port).await.unwrap()
+    }
+
+    async fn try_connect(&self, port: u16) -> std::io::Result<TcpStream> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(self.source, 0)).unwrap();
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let stream = tokio::time::timeout(SOON, socket.connect(to)).await.expect("no connection").unwrap();
+        let stream = tokio::time::timeout(SOON, socket.connect(to)).await.expect("no connection")?;
         stream.set_nodelay(true).unwrap();
-        stream
+        Ok(stream)
     }
 }
 

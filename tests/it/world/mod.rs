@@ -6,6 +6,7 @@
 mod audit;
 mod device;
 pub mod h2;
+pub mod orders;
 mod origin;
 pub mod pem;
 mod plan;
@@ -31,7 +32,7 @@ use ztgate::proxy::Limits;
 use ztgate::sync::{self, RosterFeed};
 
 pub use device::Device;
-pub use plan::{Plan, reserve};
+pub use plan::{Plan, reserve, secret_file};
 pub use upstream::{Upstream, echo};
 pub use wire::Wire;
 

@@ -164,11 +164,15 @@ impl Plan {
         std::fs::create_dir_all(folder.join("policy")).unwrap();
         std::fs::write(folder.join("ztgate.toml"), config).unwrap();
         std::fs::write(folder.join("policy/devices.toml"), devices).unwrap();
-        let mut token = std::fs::OpenOptions::new();
-        let mut token =
-            token.write(true).create(true).truncate(true).mode(0o600).open(folder.join("token")).unwrap();
-        std::io::Write::write_all(&mut token, TOKEN.as_bytes()).unwrap();
+        secret_file(folder, "token", TOKEN);
     }
+}
+
+/// A file for its owner's eyes only.
+pub fn secret_file(folder: &Path, name: &str, content: &str) {
+    let mut file = std::fs::OpenOptions::new();
+    let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(folder.join(name)).unwrap();
+    std::io::Write::write_all(&mut file, content.as_bytes()).unwrap();
 }
 
 /// A device's address, by its place in the plan.

@@ -91,6 +91,15 @@ pub fn says(answer: &str) -> Upstream {
     })
 }
 
+/// Answers with one event and stays silent from then on.
+pub fn radio() -> Upstream {
+    script(|mut served| async move {
+        served.request().await;
+        served.wire.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\non\r\n").await;
+        while served.wire.some().await.is_some() {}
+    })
+}
+
 /// Nobody listens there.
 pub fn down() -> Upstream {
     Upstream::Down
