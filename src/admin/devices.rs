@@ -82,7 +82,10 @@ pub(super) async fn order(
     };
     let by = peer.actor().await.ok_or_else(unknown)?;
     let done = state.orders.carry_out(order, by).await;
-    done.map(Json).map_err(|error| Problem(StatusCode::CONFLICT, error.to_string()))
+    done.map(Json).map_err(|error| {
+        let status = if error.is_too_early { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
+        Problem(status, error.text)
+    })
 }
 
 #[cfg(test)]
@@ -100,7 +103,7 @@ mod tests {
     fn declines(order: &Order) -> Result<Done, OrderError> {
         match order {
             Order::Sync { .. } => Ok(Done::default()),
-            _ => Err(OrderError("no device tv here; did you mean new-tv?".to_owned())),
+            _ => Err(OrderError::declined("no device tv here; did you mean new-tv?".to_owned())),
         }
     }
 

@@ -56,7 +56,7 @@ fn agrees(order: &Order) -> Result<Done, OrderError> {
 }
 
 fn declines(_: &Order) -> Result<Done, OrderError> {
-    Err(OrderError("red-phone is active already".to_owned()))
+    Err(OrderError::declined("red-phone is active already".to_owned()))
 }
 
 #[test]

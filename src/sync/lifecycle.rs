@@ -162,13 +162,13 @@ impl<'a> Desk<'a> {
         let called = called(member);
         match member.state {
             MemberState::Pending => self.let_in(id, profile),
-            MemberState::Active => Err(OrderError(format!(
+            MemberState::Active => Err(OrderError::declined(format!(
                 "{called} is active already; to change what is said of it: ztgate devices rename, owner, groups, expire or \
                  note {called}"
             ))),
-            state => {
-                Err(OrderError(format!("{called} is {state}; to let it in again: ztgate restore {called}")))
-            }
+            state => Err(OrderError::declined(format!(
+                "{called} is {state}; to let it in again: ztgate restore {called}"
+            ))),
         }
     }
 
@@ -177,7 +177,7 @@ impl<'a> Desk<'a> {
         self.is_in_future(profile.until)?;
         let Some(member) = self.member(id) else { return Ok(()) };
         if member.differs || member.proof == PinProof::Failed {
-            return Err(OrderError(format!(
+            return Err(OrderError::declined(format!(
                 "the public identity that the controller shows for {id} is not its own; it is not let in"
             )));
         }
@@ -187,7 +187,7 @@ impl<'a> Desk<'a> {
             profile.name = member.profile.name.clone().or_else(|| label.and_then(|label| label.parse().ok()));
         }
         if profile.name.is_none() {
-            return Err(OrderError(format!("{id} needs a name: ztgate admit {id} --name NAME")));
+            return Err(OrderError::declined(format!("{id} needs a name: ztgate admit {id} --name NAME")));
         }
         let notice = notice_of(profile.until, self.now);
         if let Some(member) = self.member_mut(id) {
@@ -211,7 +211,9 @@ impl<'a> Desk<'a> {
             Some((_, other)) => format!("did you mean {other}?"),
             None => "see who waits: ztgate devices --pending".to_owned(),
         };
-        OrderError(format!("{id} does not wait here; {hint} To admit it before it knocks, add --ahead"))
+        OrderError::declined(format!(
+            "{id} does not wait here; {hint} To admit it before it knocks, add --ahead"
+        ))
     }
 
     fn put_out(&mut self, who: &str, to: MemberState, why: Option<&str>) -> Result<(), OrderError> {
@@ -236,7 +238,7 @@ impl<'a> Desk<'a> {
             if is_to_be_let_in {
                 why = format!("{why}; so that it is not let in after all: ztgate revoke {called}");
             }
-            return Err(OrderError(why));
+            return Err(OrderError::declined(why));
         }
         self.intend(id, false);
         self.moved(id, to, why.map_or_else(|| to.to_string(), str::to_owned));
@@ -249,16 +251,16 @@ impl<'a> Desk<'a> {
         let Some(member) = self.member_mut(id) else { return Ok(()) };
         let (called, state) = (called(member), member.state);
         match state {
-            MemberState::Active => return Err(OrderError(format!("{called} is active already"))),
+            MemberState::Active => return Err(OrderError::declined(format!("{called} is active already"))),
             MemberState::Pending => {
-                return Err(OrderError(format!(
+                return Err(OrderError::declined(format!(
                     "{called} waits and was never in: ztgate admit {id} --name NAME"
                 )));
             }
             MemberState::Expired | MemberState::Suspended | MemberState::Revoked => {}
         }
         if member.differs || member.proof == PinProof::Failed {
-            return Err(OrderError(format!(
+            return Err(OrderError::declined(format!(
                 "the controller shows another public identity for {called} than the pinned one; it is not let in"
             )));
         }
@@ -278,7 +280,10 @@ impl<'a> Desk<'a> {
             Edit::Owner(owner) => profile.owner.clone_from(owner),
             Edit::Groups { add, remove } => {
                 if let Some(absent) = remove.iter().find(|group| !profile.groups.contains(group)) {
-                    return Err(OrderError(format!("{} is not in the group {absent}", called(member))));
+                    return Err(OrderError::declined(format!(
+                        "{} is not in the group {absent}",
+                        called(member)
+                    )));
                 }
                 let groups = profile.groups.iter().chain(add).filter(|group| !remove.contains(group));
                 profile.groups = groups.cloned().collect::<BTreeSet<_>>().into_iter().collect();
@@ -286,7 +291,9 @@ impl<'a> Desk<'a> {
             Edit::Until(until) => {
                 if state == MemberState::Expired {
                     let name = called(member);
-                    return Err(OrderError(format!("{name} has expired: ztgate restore {name} --for 24h")));
+                    return Err(OrderError::declined(format!(
+                        "{name} has expired: ztgate restore {name} --for 24h"
+                    )));
                 }
                 self.is_in_future(*until)?;
                 if until.is_some() && self.own == Some(id) {
@@ -378,7 +385,7 @@ impl<'a> Desk<'a> {
     }
 
     fn is_own(&self, id: MemberId) -> OrderError {
-        OrderError(format!(
+        OrderError::declined(format!(
             "{id} is this gateway's own member; without it nobody reaches the gateway. To take it off the network: \
              zerotier-cli leave {}",
             self.draft.next.network
@@ -388,7 +395,7 @@ impl<'a> Desk<'a> {
     fn is_in_future(&self, until: Option<Timestamp>) -> Result<(), OrderError> {
         match until {
             Some(until) if until <= self.now => {
-                Err(OrderError(format!("{until} has passed already; say when it ends: --for 24h")))
+                Err(OrderError::declined(format!("{until} has passed already; say when it ends: --for 24h")))
             }
             _ => Ok(()),
         }
@@ -417,7 +424,7 @@ impl<'a> Desk<'a> {
             Some((_, word)) => format!("; did you mean {word}?"),
             None => ": ztgate devices lists them".to_owned(),
         };
-        Err(OrderError(format!("no device {who} here{hint}")))
+        Err(OrderError::declined(format!("no device {who} here{hint}")))
     }
 
     /// Holds that one name means one thing, for all that the draft says.
@@ -427,7 +434,7 @@ impl<'a> Desk<'a> {
             self.draft.next.members.iter().partition(|member| touched.contains(&member.id));
         let mut names = Names::of(config, others.into_iter().map(bearer));
         for member in drafted {
-            names.check_device(&bearer(member)).map_err(|error| OrderError(error.to_string()))?;
+            names.check_device(&bearer(member)).map_err(|error| OrderError::declined(error.to_string()))?;
             names.add(&bearer(member));
         }
         Ok(())

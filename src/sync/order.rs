@@ -168,9 +168,26 @@ pub struct Event {
 }
 
 /// Why an order was not carried out. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{0}")]
-pub struct OrderError(pub String);
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct OrderError {
+    /// In words for the terminal.
+    pub text: String,
+    /// The gateway cannot tell yet, or any more: the same order may do later.
+    pub is_too_early: bool,
+}
+
+impl OrderError {
+    /// The answer is no.
+    pub fn declined(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_too_early: false }
+    }
+
+    /// There is no answer now.
+    pub fn too_early(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_too_early: true }
+    }
+}
 
 /// What is asked of the task that keeps the members.
 #[derive(Debug)]
@@ -218,7 +235,7 @@ impl Orders {
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, OrderError> {
-        let gone = || OrderError("the gateway is stopping; try again once it runs: ztgate status".to_owned());
+        let gone = || OrderError::too_early("the gateway is stopping; try again once it runs: ztgate status");
         let (reply, answer) = oneshot::channel();
         self.0.send(request(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?

@@ -18,7 +18,7 @@ use super::slots::Slot;
 
 /// What is asked of the socket at first; twice as much each time that an answer fills it, and half after [`SMALL_READS`].
 const FIRST_READ: usize = 8 << 10;
-const LARGEST_READ: usize = 256 << 10;
+const LARGEST_READ: usize = 512 << 10;
 /// After so many reads in a row that half the room would have held.
 const SMALL_READS: u8 = 2;
 /// The most interim answers (1xx) before an answer. Services send one or two.

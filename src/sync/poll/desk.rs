@@ -106,7 +106,7 @@ impl RosterTask {
     }
 
     fn history(&self, member: Option<MemberId>) -> Result<Vec<Event>, OrderError> {
-        let changes = self.store.changes().map_err(|error| OrderError(error.to_string()))?;
+        let changes = self.store.changes().map_err(|error| OrderError::too_early(error.to_string()))?;
         let wanted = changes.into_iter().filter(|change| member.is_none_or(|id| id == change.member));
         Ok(wanted.map(event).collect())
     }
@@ -121,7 +121,7 @@ impl RosterTask {
         let drafted = if self.first_start {
             let why =
                 "the gateway has not heard from the controller yet; `ztgate status` tells what it waits for";
-            Err(OrderError(why.to_owned()))
+            Err(OrderError::too_early(why))
         } else {
             lifecycle::draft(order, &self.known, &config, self.gateway, by, self.clock.now())
         };
@@ -162,7 +162,7 @@ impl RosterTask {
         let widens = draft.widens();
         if widens {
             self.write(&draft.next, &draft.changes).map_err(|error| {
-                OrderError(format!(
+                OrderError::declined(format!(
                     "{error}; nobody gets more rights until it can be written, and nothing was changed"
                 ))
             })?;
@@ -190,7 +190,7 @@ impl RosterTask {
         }
         self.write(&next, changes).map_err(|error| {
             self.unkept.get_or_insert_default().extend_from_slice(changes);
-            OrderError(error)
+            OrderError::declined(error)
         })
     }
 
@@ -376,7 +376,9 @@ impl RosterTask {
         let ready: Vec<_> = ready;
         for (dry_run, _, reply) in ready {
             let answer = match error {
-                Some(error) => Err(OrderError(format!("the controller gives no good answer: {error}"))),
+                Some(error) => {
+                    Err(OrderError::too_early(format!("the controller gives no good answer: {error}")))
+                }
                 None => Ok(Done { plan: self.desk.plan.clone(), ..Done::default() }),
             };
             if !dry_run {

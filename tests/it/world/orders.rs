@@ -20,7 +20,7 @@ impl Live {
     pub async fn refuses(&self, order: Order) -> String {
         let asked = format!("{order:?}");
         match self.try_order(order).await {
-            Err(OrderError(why)) => why,
+            Err(OrderError { text, .. }) => text,
             Ok(done) => panic!("{asked} came to {done:?}"),
         }
     }
