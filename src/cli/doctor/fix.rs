@@ -79,15 +79,18 @@ struct Unsafe {
     proposals: Vec<Proposal>,
     /// Who is on the network only because it is public.
     uninvited: Vec<ControllerMember>,
+    /// What only a person can judge, as a mend each.
+    by_hand: Vec<String>,
     /// This machine's member, if its node tells.
     own: Option<MemberId>,
 }
 
 impl Unsafe {
     fn of(word: NetworkWord, own: Option<MemberId>) -> Self {
+        let by_hand = word.hazards(own).map(|hazard| hazard.mend()).collect();
         let NetworkWord { view: ControllerView { network, members, .. }, proposals } = word;
         let uninvited = members.into_iter().filter(|member| !member.authorized).collect();
-        Self { network, proposals, uninvited, own }
+        Self { network, proposals, uninvited, by_hand, own }
     }
 
     /// Shows each change, and makes those that `consent` is given to.
@@ -102,7 +105,7 @@ impl Unsafe {
         style: Style,
     ) -> anyhow::Result<FixReport> {
         let mut changes = Vec::with_capacity(self.proposals.len());
-        if self.proposals.is_empty() {
+        if self.proposals.is_empty() && self.by_hand.is_empty() {
             writeln!(out, "nothing to do: the settings of network {} are safe", self.network)?;
         }
         for (nth, proposal) in self.proposals.iter().enumerate() {
@@ -120,7 +123,10 @@ impl Unsafe {
             writeln!(out, "{}", outcome.line(style))?;
             changes.push(Change::new(proposal, outcome));
         }
-        Ok(FixReport { network: self.network, changes })
+        for mend in &self.by_hand {
+            writeln!(out, "{} to you: {mend}", style.paint(Tone::Odd, "left"))?;
+        }
+        Ok(FixReport { network: self.network, changes, by_hand: self.by_hand })
     }
 
     /// Why a change is not even asked for: a gateway does not shut itself out.
@@ -193,6 +199,7 @@ fn diff(proposal: &Proposal, style: Style) -> String {
 struct FixReport {
     network: NetworkId,
     changes: Vec<Change>,
+    by_hand: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -229,7 +236,8 @@ enum Outcome {
 impl FixReport {
     /// 1 if anything is left as it was, else 0.
     fn exit_code(&self) -> u8 {
-        if self.changes.iter().all(|change| change.outcome == Outcome::Made) { 0 } else { NO }
+        let all_made = self.changes.iter().all(|change| change.outcome == Outcome::Made);
+        if all_made && self.by_hand.is_empty() { 0 } else { NO }
     }
 }
 

@@ -28,7 +28,7 @@ impl NetworkWord {
     }
 
     /// What voids the proof of identity of whoever reaches this member, and can be mended by a person alone.
-    fn hazards(&self, own: Option<MemberId>) -> impl Iterator<Item = Hazard> {
+    pub fn hazards(&self, own: Option<MemberId>) -> impl Iterator<Item = Hazard> {
         let forwards = self.view.forwards.iter().filter(move |forward| forward.may_reach(own));
         forwards.map(|forward| Hazard::Redirect { rule: forward.rule.clone() })
     }

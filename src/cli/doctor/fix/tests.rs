@@ -299,6 +299,21 @@ fn what_was_not_read_back_is_never_called_made() {
 }
 
 #[test]
+fn rules_that_hand_frames_on_are_left_to_a_person_and_never_called_safe() {
+    let world = World::new();
+    world.net.change(|net| {
+        let tee = json!({"type": "ACTION_TEE", "address": "5e02d9cb41", "flags": 0, "length": 0});
+        net.rules = json!([tee, {"type": "ACTION_ACCEPT"}]);
+    });
+    for time in ["first", "second"] {
+        let (ended, text) = world.run(&ALL, &world.config(""));
+        assert_eq!((ended, text.contains("left to you: remove the rule")), (code(1), true), "{time}: {text}");
+        assert!(!text.contains("safe"), "{text}");
+    }
+    assert_eq!(world.left(), []);
+}
+
+#[test]
 fn a_gateway_does_not_shut_itself_out() {
     let world = World::new();
     world.net.change(|net| net.authorize(id("5e02d9cb41"), false));
