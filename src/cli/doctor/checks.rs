@@ -11,6 +11,7 @@ use crate::config::{Config, Problem};
 use crate::zerotier::{ApiError, NodeNetwork, NodeStatus};
 
 use super::Finding;
+use super::settings::mend;
 use crate::linux::capabilities::Capabilities;
 use crate::linux::socket;
 use crate::linux::wsl::Wsl;
@@ -46,7 +47,7 @@ pub fn node_answers(status: &Result<NodeStatus, ApiError>) -> Vec<Finding> {
             let what = format!("{} answers, and has heard from no root lately", node.address);
             Finding::warn(what, "see whether UDP 9993 gets out: zerotier-cli peers")
         }
-        Err(error) => Finding::bad(error.to_string(), "systemctl status zerotier-one"),
+        Err(error) => Finding::bad(error.to_string(), mend(error, "systemctl status zerotier-one")),
     }]
 }
 

@@ -78,27 +78,19 @@ struct Unsafe {
     network: NetworkId,
     proposals: Vec<Proposal>,
     /// Who is on the network only because it is public.
-    uninvited: Vec<Uninvited>,
-}
-
-struct Uninvited {
-    member: MemberId,
-    label: Option<String>,
-    /// This machine itself.
-    own: bool,
+    uninvited: Vec<ControllerMember>,
+    /// What only a person can judge, as a mend each.
+    by_hand: Vec<String>,
+    /// This machine's member, if its node tells.
+    own: Option<MemberId>,
 }
 
 impl Unsafe {
-    /// `own` is this machine's member.
     fn of(word: NetworkWord, own: Option<MemberId>) -> Self {
+        let by_hand = word.hazards(own).map(|hazard| hazard.mend()).collect();
         let NetworkWord { view: ControllerView { network, members, .. }, proposals } = word;
-        let uninvited = |member: ControllerMember| Uninvited {
-            member: member.id,
-            label: member.label,
-            own: Some(member.id) == own,
-        };
-        let uninvited = members.into_iter().filter(|member| !member.authorized).map(uninvited).collect();
-        Self { network, proposals, uninvited }
+        let uninvited = members.into_iter().filter(|member| !member.authorized).collect();
+        Self { network, proposals, uninvited, by_hand, own }
     }
 
     /// Shows each change, and makes those that `consent` is given to.
@@ -113,10 +105,13 @@ impl Unsafe {
         style: Style,
     ) -> anyhow::Result<FixReport> {
         let mut changes = Vec::with_capacity(self.proposals.len());
-        if self.proposals.is_empty() {
+        if self.proposals.is_empty() && self.by_hand.is_empty() {
             writeln!(out, "nothing to do: the settings of network {} are safe", self.network)?;
         }
-        for proposal in &self.proposals {
+        for (nth, proposal) in self.proposals.iter().enumerate() {
+            if nth > 0 {
+                writeln!(out)?;
+            }
             out.write_all(self.shown(proposal, style).as_bytes())?;
             // Otherwise the question is there before what it is about.
             out.flush()?;
@@ -125,20 +120,32 @@ impl Unsafe {
                 None if consent(proposal)? => Outcome::of(controller.apply(proposal).await),
                 None => Outcome::Left { why: "the answer was no".to_owned() },
             };
-            writeln!(out, "{}\n", outcome.line(style))?;
+            writeln!(out, "{}", outcome.line(style))?;
             changes.push(Change::new(proposal, outcome));
         }
-        Ok(FixReport { network: self.network, changes })
+        for mend in &self.by_hand {
+            writeln!(out, "{} to you: {mend}", style.paint(Tone::Odd, "left"))?;
+        }
+        Ok(FixReport { network: self.network, changes, by_hand: self.by_hand })
     }
 
-    /// Why a change is not even asked for.
+    /// Why a change is not even asked for: a gateway does not shut itself out.
     fn objection(&self, fix: Fix) -> Option<String> {
-        let own = self.uninvited.iter().find(|uninvited| uninvited.own).filter(|_| fix == Fix::Private)?;
-        Some(format!(
-            "this machine ({}) is not authorised itself and would lose the network; authorise it at the controller, then \
-             type the command again",
-            own.member
-        ))
+        if fix != Fix::Private || self.uninvited.is_empty() {
+            return None;
+        }
+        let Some(own) = self.own else {
+            return Some(
+                "the node does not say which member this machine is, which may lose the network by it; see: ztgate doctor"
+                    .to_owned(),
+            );
+        };
+        self.uninvited.iter().any(|member| member.id == own).then(|| {
+            format!(
+                "this machine ({own}) is not authorised itself and would lose the network; authorise it at the controller, \
+                 then type the command again"
+            )
+        })
     }
 
     /// A change with what it costs.
@@ -148,21 +155,19 @@ impl Unsafe {
         text.push_str("  cost: ");
         fill(&mut text, proposal.fix.cost(), 8, style);
         if proposal.fix == Fix::Private && !self.uninvited.is_empty() {
-            let names: Vec<String> = self.uninvited.iter().map(Uninvited::name).collect();
+            let names: Vec<String> = self.uninvited.iter().map(|member| self.name(member)).collect();
             text.push_str("  cut off: ");
             fill(&mut text, &names.join(", "), 11, style);
         }
         text
     }
-}
 
-impl Uninvited {
-    fn name(&self) -> String {
-        let label = self.label.as_deref().map(foreign);
-        match (self.own, label) {
-            (true, _) => format!("{} (this machine)", self.member),
-            (false, Some(label)) => format!("{} ({label})", self.member),
-            (false, None) => self.member.to_string(),
+    fn name(&self, member: &ControllerMember) -> String {
+        let label = member.label.as_deref().map(foreign);
+        match (Some(member.id) == self.own, label) {
+            (true, _) => format!("{} (this machine)", member.id),
+            (false, Some(label)) => format!("{} ({label})", member.id),
+            (false, None) => member.id.to_string(),
         }
     }
 }
@@ -194,6 +199,7 @@ fn diff(proposal: &Proposal, style: Style) -> String {
 struct FixReport {
     network: NetworkId,
     changes: Vec<Change>,
+    by_hand: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -230,7 +236,8 @@ enum Outcome {
 impl FixReport {
     /// 1 if anything is left as it was, else 0.
     fn exit_code(&self) -> u8 {
-        if self.changes.iter().all(|change| change.outcome == Outcome::Made) { 0 } else { NO }
+        let all_made = self.changes.iter().all(|change| change.outcome == Outcome::Made);
+        if all_made && self.by_hand.is_empty() { 0 } else { NO }
     }
 }
 

@@ -28,7 +28,7 @@ impl NetworkWord {
     }
 
     /// What voids the proof of identity of whoever reaches this member, and can be mended by a person alone.
-    fn hazards(&self, own: Option<MemberId>) -> impl Iterator<Item = Hazard> {
+    pub fn hazards(&self, own: Option<MemberId>) -> impl Iterator<Item = Hazard> {
         let forwards = self.view.forwards.iter().filter(move |forward| forward.may_reach(own));
         forwards.map(|forward| Hazard::Redirect { rule: forward.rule.clone() })
     }
@@ -38,12 +38,26 @@ impl NetworkWord {
 /// the token's file. `gateway_fails` is what that one says.
 pub fn controller(word: &Result<NetworkWord, ApiError>, gateway_fails: Option<&str>) -> Finding {
     match (word, gateway_fails) {
-        (Err(error), _) => Finding::bad(error.to_string(), "mend that, then: ztgate doctor"),
+        (Err(error), _) => {
+            let mend = mend(error, "see whether it runs, and what [controller] in ztgate.toml says of it");
+            Finding::bad(error.to_string(), mend)
+        }
         (Ok(_), Some(error)) => Finding::bad(
             format!("answers here, and the running gateway says: {error}"),
             "see whether the gateway's user may read the token's file, then: ztgate status",
         ),
         (Ok(word), None) => Finding::ok(format!("answers, and has {} members", word.view.members.len())),
+    }
+}
+
+/// What mends a call that failed; `silent` where nobody answers as they should. Other errors say themselves what to type.
+pub fn mend<'a>(error: &ApiError, silent: &'a str) -> &'a str {
+    match error {
+        ApiError::Http { .. }
+        | ApiError::Status { .. }
+        | ApiError::NotJson { .. }
+        | ApiError::Json { .. } => silent,
+        _ => "do that, then: ztgate doctor",
     }
 }
 
@@ -144,6 +158,19 @@ mod tests {
         assert_eq!(found.grade, Grade::Bad);
         assert!(found.what.contains("red-phone (c4c8812898)"), "{}", found.what);
         assert_eq!(identities(&[]), []);
+    }
+
+    #[test]
+    fn an_error_that_says_what_to_type_gets_no_other_mend() {
+        let url = || "http://127.0.0.1:9993".to_owned();
+        let own = "do that, then: ztgate doctor";
+        for (error, expected) in [
+            (ApiError::NotJson { url: url(), what: "a web page" }, "look there"),
+            (ApiError::Unauthorized { url: url(), file: "/etc/token".into() }, own),
+            (ApiError::NoController, own),
+        ] {
+            assert_eq!(mend(&error, "look there"), expected, "{error}");
+        }
     }
 
     #[test]

@@ -212,15 +212,20 @@ fn doctor_names_each_with_its_grade_and_the_command_that_mends_it() {
 #[test]
 fn doctor_says_what_a_controller_s_token_file_needs() {
     let world = World::new();
-    let file = world.central();
-    let token = world.folder.path().join("token");
+    let token = world.folder.path().join("open-token");
+    std::fs::write(&token, "s3cret").unwrap();
     std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let config = crate::config::load(&file).unwrap();
-    let node = NodeClient::new(&config.node.url, &config.node.token_file).unwrap();
-    let word = block_on(NetworkWord::ask(&*sync::controller(&config, &node).unwrap()));
-    let found = controller(&word, None);
-    assert_eq!(found.grade, Grade::Bad);
-    assert!(found.what.ends_with(&format!("type: sudo chmod o= {}", token.display())), "{}", found.what);
+    let token = token.display();
+    for (kind, url) in [("central", world.central.url()), ("local", "http://127.0.0.1:1".to_owned())] {
+        let file = world
+            .config(&format!("[controller]\nkind = \"{kind}\"\nurl = \"{url}\"\ntoken_file = \"{token}\""));
+        let config = crate::config::load(&file).unwrap();
+        let node = NodeClient::new(&config.node.url, &config.node.token_file).unwrap();
+        let found =
+            controller(&block_on(NetworkWord::ask(&*sync::controller(&config, &node).unwrap())), None);
+        assert_eq!(found.grade, Grade::Bad);
+        assert!(found.what.ends_with(&format!("type: sudo chmod o= {token}")), "{kind}: {}", found.what);
+    }
 }
 
 #[test]
@@ -294,13 +299,34 @@ fn what_was_not_read_back_is_never_called_made() {
 }
 
 #[test]
+fn rules_that_hand_frames_on_are_left_to_a_person_and_never_called_safe() {
+    let world = World::new();
+    world.net.change(|net| {
+        let tee = json!({"type": "ACTION_TEE", "address": "5e02d9cb41", "flags": 0, "length": 0});
+        net.rules = json!([tee, {"type": "ACTION_ACCEPT"}]);
+    });
+    for time in ["first", "second"] {
+        let (ended, text) = world.run(&ALL, &world.config(""));
+        assert_eq!((ended, text.contains("left to you: remove the rule")), (code(1), true), "{time}: {text}");
+        assert!(!text.contains("safe"), "{text}");
+    }
+    assert_eq!(world.left(), []);
+}
+
+#[test]
 fn a_gateway_does_not_shut_itself_out() {
     let world = World::new();
     world.net.change(|net| net.authorize(id("5e02d9cb41"), false));
     let (ended, text) = world.run(&ALL, &world.config(""));
     assert_eq!(ended, code(1));
     assert!(text.contains("left as it was: this machine (5e02d9cb41) is not authorised itself"), "{text}");
+    assert!(text.contains("5e02d9cb41 (this machine)"), "{text}");
     assert_eq!(world.left(), [Fix::Private]);
+    // Nor does one that cannot tell who it is.
+    let word = || block_on(NetworkWord::ask(&*world.controller())).unwrap();
+    assert!(Unsafe::of(word(), None).objection(Fix::Private).unwrap().contains("does not say which member"));
+    world.net.change(|net| net.members.iter_mut().for_each(|member| member.authorized = true));
+    assert_eq!(Unsafe::of(word(), None).objection(Fix::Private), None, "nobody would lose anything");
 }
 
 #[test]
