@@ -365,6 +365,8 @@ impl Inner {
             status: Arc::new(move || for_status.status()),
             shared: Arc::new(move || for_shared.shared.load_full()),
             nft: Arc::new(move |port, members| for_nft.ruleset(port, members)),
+            devices: self.members.devices.clone(),
+            orders: self.members.orders.clone(),
         }
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! HTTP with JSON over `STATE_DIR/admin.sock`, which the gateway's user, root and the group `ztgate` may open.
 
+#[cfg(test)]
+pub mod canned;
 mod client;
+mod devices;
 mod server;
 mod status;
 
-pub use client::{AdminError, get};
+pub use client::{AdminError, get, post};
 pub use server::{NftSource, State, serve};
 pub use status::{Listener, Person, ServiceStatus, Status, Whois};
 

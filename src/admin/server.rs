@@ -7,16 +7,19 @@ use std::sync::Arc;
 use axum::extract::{Query, State as Given};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use crate::identity::{IdentityProof, Member, identify};
 use crate::model::{Clock, Mac, MemberId, Moment, NetworkId, RefusalCode};
 use crate::policy::Ask;
 use crate::proxy::{Shared, Snapshot};
 use crate::services::GATE;
+use crate::sync::{DeviceView, Orders};
 
+use super::devices::{self, Peer};
 use super::status::{Status, Whois};
 
 /// What the socket answers from.
@@ -28,6 +31,10 @@ pub struct State {
     pub shared: Arc<dyn Fn() -> Option<Arc<Shared>> + Send + Sync>,
     /// The ruleset of `ztgate nft`, with SSH for these members past the gateway; `None` while there is no device.
     pub nft: Arc<NftSource>,
+    /// Every device as lists show it; empty until a roster is there.
+    pub devices: watch::Receiver<Arc<[DeviceView]>>,
+    /// Where orders are carried out.
+    pub orders: Orders,
 }
 
 /// Makes the ruleset, given a break-glass port and the members it is for.
@@ -53,12 +60,16 @@ pub fn serve(
         .route("/why", get(why))
         .route("/whois", get(whois))
         .route("/nft", get(nft))
+        .route("/devices", get(devices::list))
+        .route("/devices/history", get(devices::history))
+        .route("/devices/order", post(devices::order).layer(devices::most()))
         .with_state(state);
+    let app = app.into_make_service_with_connect_info::<Peer>();
     Ok(async move { axum::serve(listener, app).await })
 }
 
 /// A refusal to answer, in words for the terminal.
-struct Problem(StatusCode, String);
+pub(super) struct Problem(pub StatusCode, pub String);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -66,7 +77,7 @@ impl IntoResponse for Problem {
     }
 }
 
-fn snapshot(state: &State) -> Result<Arc<Snapshot>, Problem> {
+pub(super) fn snapshot(state: &State) -> Result<Arc<Snapshot>, Problem> {
     let wait = "the gateway has no roster yet; `ztgate status` tells what it waits for";
     (state.shared)()
         .map(|shared| shared.load())

@@ -4,12 +4,20 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::admin::{self, AdminError};
+use crate::sync::{Done, Order};
 
 /// Asks the gateway that a configuration belongs to. It answers also while that has become wrong.
 pub fn gateway<T: serde::de::DeserializeOwned>(config: &Path, target: &str) -> anyhow::Result<T> {
     let state_dir = super::state_dir(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(admin::get(&admin::socket(&state_dir), target))?)
+}
+
+/// Has the gateway that a configuration belongs to carry out an order.
+pub fn order(config: &Path, order: &Order) -> anyhow::Result<Done> {
+    let state_dir = super::state_dir(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(admin::post(&admin::socket(&state_dir), "/devices/order", order))?)
 }
 
 /// Path and query of a question, with every value escaped (RFC 3986, section 2.1).
@@ -30,7 +38,8 @@ pub fn target(path: &str, query: &[(&str, &str)]) -> String {
     target
 }
 
-/// Tells a wrong question (exit code 2), of a device that is not there, say, from a failure to answer (3).
+/// Tells a wrong question (exit code 2), of a device that is not there, say, and an order that is not carried out (1) from
+/// a failure to answer (3).
 pub fn refused<T>(answer: anyhow::Result<T>) -> anyhow::Result<Result<T, ExitCode>> {
     match answer {
         Ok(value) => Ok(Ok(value)),
@@ -38,6 +47,10 @@ pub fn refused<T>(answer: anyhow::Result<T>) -> anyhow::Result<Result<T, ExitCod
             Some(AdminError::WrongAsk(words)) => {
                 eprintln!("ztgate: {words}");
                 Ok(Err(ExitCode::from(super::WRONG)))
+            }
+            Some(AdminError::Declined(words)) => {
+                eprintln!("ztgate: {words}");
+                Ok(Err(ExitCode::from(super::NO)))
             }
             _ => Err(error),
         },
@@ -49,10 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_wrong_question_is_wrong_use() {
+    fn a_wrong_question_a_no_and_no_answer_end_differently() {
         let wrong = refused::<()>(Err(AdminError::WrongAsk("no device".to_owned()).into()));
         assert_eq!(wrong.unwrap(), Err(ExitCode::from(2)));
-        for error in [AdminError::Refused("no roster yet".to_owned()), AdminError::Slow] {
+        let no = refused::<()>(Err(AdminError::Declined("it is active already".to_owned()).into()));
+        assert_eq!(no.unwrap(), Err(ExitCode::from(1)));
+        for error in
+            [AdminError::Refused("no roster yet".to_owned()), AdminError::Slow, AdminError::SlowOrder]
+        {
             assert!(refused::<()>(Err(error.into())).is_err(), "which ends with 3");
         }
     }

@@ -1,5 +1,6 @@
 //! `ztgate audit`: what happened, as lines or as JSON, and as it happens.
 
+pub mod control;
 mod lines;
 
 use std::io::{self, BufWriter, Write};
@@ -51,6 +52,9 @@ pub struct AuditArgs {
     /// Go on with what happens from now on, until Ctrl-C
     #[arg(short, long, conflicts_with = "until")]
     pub follow: bool,
+    /// In place of requests: who was let in and put out, by whom and why
+    #[arg(long, conflicts_with_all = ["owner", "service", "verdict", "follow"])]
+    pub control: bool,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -87,12 +91,17 @@ pub fn run(args: &AuditArgs, file: &Path, out: &mut dyn Write, style: Style) -> 
     }
 }
 
-fn print(args: &AuditArgs, file: &Path, printer: &mut Printer<'_>) -> anyhow::Result<()> {
+fn check_times(args: &AuditArgs) -> anyhow::Result<()> {
     if let (Some(since), Some(until)) = (args.since, args.until)
         && since >= until
     {
         bail!("--since {since} is not before --until {until}, so nothing can match; swap them");
     }
+    Ok(())
+}
+
+fn print(args: &AuditArgs, file: &Path, printer: &mut Printer<'_>) -> anyhow::Result<()> {
+    check_times(args)?;
     if !file.exists() {
         bail!("{}: there is no audit log yet; it begins with the first `ztgate run`", file.display());
     }

@@ -123,6 +123,7 @@ fn banner(demo: &Demo, ports: Ports, style: Style) -> String {
          {type_head}\n\
          \x20 alias ztgate='{program} --config {config}'\n\
          \x20 ztgate status\n\
+         \x20 ztgate devices --pending\n\
          \x20 ztgate access\n\
          \x20 ztgate why {TABLET} films\n\
          \x20 ztgate audit --follow\n\

@@ -5,12 +5,15 @@
 
 mod checks;
 mod doors;
+mod fix;
+mod settings;
 
 pub use checks::{
     capabilities, clock, configuration, gateway, joined, kernel_saves_syns, node_answers, own_names,
-    saved_syn_on_loopback, settings, wsl,
+    saved_syn_on_loopback, wsl,
 };
 pub use doors::{foreign_sockets, overlay_upstreams};
+pub use settings::{NetworkWord, controller, identities, settings};
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -26,26 +29,36 @@ use crate::admin::Status;
 use crate::config::{self, Config, Upstream, UpstreamHost};
 use crate::linux::capabilities::Capabilities;
 use crate::linux::{clock as kernel_clock, holder, wsl as windows};
+use crate::sync;
 use crate::zerotier::{ApiError, NodeClient, NodeNetwork, NodeStatus};
 
 use super::style::Style;
 
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
-    /// Print JSON
+    /// Show the change for each unsafe setting of the network, and make it at the controller after a yes
+    #[arg(long)]
+    fix: bool,
+    /// Say yes to every change
+    #[arg(long, requires = "fix")]
+    yes: bool,
+    /// Print JSON; with --fix only together with --yes
     #[arg(long)]
     json: bool,
 }
 
 /// Looks at everything around the gateway. Works without a running gateway, and says more with one.
 pub fn run(args: &DoctorArgs, file: &Path, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCode> {
+    if args.fix {
+        return fix::run(args, file, out, style);
+    }
     let running: Result<Status, _> = super::ask::gateway(file, "/status");
     let report = match config::load(file) {
         Ok(config) => look(&config, &running)?,
         Err(problems) => Report::of([
             Check::new("config", || configuration(file, &problems)),
             Check::new("gateway", || gateway(&running)),
-            Check::new("settings", || settings(&running)),
+            Check::new("settings", || settings(None, hazards(&running), None)),
             Check::new("kernel", kernel),
         ]),
     };
@@ -59,7 +72,9 @@ pub fn run(args: &DoctorArgs, file: &Path, out: &mut dyn Write, style: Style) ->
 
 /// Every check, which takes a configuration that can be read.
 fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Report> {
-    let node = ask_node(config)?;
+    let (node, word) = ask(config)?;
+    let own = node.status.as_ref().ok().map(|status| status.address);
+    let gateway_fails = running.as_ref().ok().and_then(|status| status.controller_error.as_deref());
     let overlay: Vec<IpNet> = match &node.network {
         // Nobody else reaches the loopback of the demo.
         Ok(Some(network)) => {
@@ -74,7 +89,13 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
         Check::new("gateway", || gateway(running)),
         Check::new("node", || node_answers(&node.status)),
         Check::new("network", || joined(config, &node.network)),
-        Check::new("settings", || settings(running)),
+        Check::new("controller", || match (&config.controller, &node.status) {
+            // The node's own finding says why.
+            (config::Controller::Local, Err(_)) => Vec::new(),
+            _ => vec![controller(&word, gateway_fails)],
+        }),
+        Check::new("settings", || settings(word.as_ref().ok(), hazards(running), own)),
+        Check::new("identities", || running.as_ref().map(|it| identities(&it.changed)).unwrap_or_default()),
         Check::new("kernel", kernel),
         Check::new("privileges", || {
             capabilities(Capabilities::effective(), config.http_port.min(config.https_port))
@@ -92,6 +113,11 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
         }),
         Check::new("own names", || own_names(&config.zone.name("gate"))),
     ]))
+}
+
+/// What the running gateway refuses to work with, each with its mend; `None` if none is running.
+fn hazards(running: &anyhow::Result<Status>) -> Option<&[String]> {
+    running.as_ref().ok().map(|status| status.hazards.as_slice())
 }
 
 /// Where an upstream is right now; nowhere if its name has no address, which `status` says.
@@ -126,13 +152,16 @@ impl NodeWord {
     }
 }
 
-fn ask_node(config: &Config) -> anyhow::Result<NodeWord> {
+/// Asks node and controller at the same time.
+fn ask(config: &Config) -> anyhow::Result<(NodeWord, Result<NetworkWord, ApiError>)> {
     let node = NodeClient::new(&config.node.url, &config.node.token_file)?;
+    let controller = sync::controller(config, &node)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = jiff::Timestamp::now();
-    let (status, network) =
-        runtime.block_on(async { tokio::join!(node.status(), node.network(config.network)) });
-    Ok(NodeWord { status, network, asked })
+    let (status, network, word) = runtime.block_on(async {
+        tokio::join!(node.status(), node.network(config.network), NetworkWord::ask(&*controller))
+    });
+    Ok((NodeWord { status, network, asked }, word))
 }
 
 /// How a finding stands.

@@ -6,19 +6,30 @@
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 
 pub mod access;
+mod admit;
 mod ask;
 pub mod audit;
 pub mod certs;
 pub mod check;
 mod demo;
+mod devices;
 pub mod doctor;
+#[cfg(test)]
+mod end_to_end;
+mod history;
 mod init;
 pub mod nft;
 mod notify;
+mod order;
 mod reload;
+mod restore;
+mod revoke;
 mod run;
 mod status;
 pub mod style;
+mod suspend;
+mod sync;
+mod time;
 mod whois;
 pub mod why;
 
@@ -63,6 +74,18 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// One screen: network, controller, roster, services, connections
     Status(status::StatusArgs),
+    /// Who is enrolled; with --pending, who waits
+    Devices(devices::DevicesArgs),
+    /// Let a device in
+    Admit(admit::AdmitArgs),
+    /// Put a device aside for now
+    Suspend(suspend::SuspendArgs),
+    /// Put a device out: now, everywhere, open streams too
+    Revoke(revoke::RevokeArgs),
+    /// Let a device in again that was suspended, revoked or expired
+    Restore(restore::RestoreArgs),
+    /// Ask the controller now, and bring it in step
+    Sync(sync::SyncArgs),
     /// Who an address, member ID or device name is, and how we know
     Whois(whois::WhoisArgs),
     /// Every device against every service
@@ -105,9 +128,16 @@ fn answer(cli: Cli, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCod
         Verb::Check(args) => check::run(&args, file, out, style),
         Verb::Doctor(args) => doctor::run(&args, file, out, style),
         Verb::Status(args) => status::run(&args, file, out, style),
+        Verb::Devices(args) => devices::run(args, file, out, style),
+        Verb::Admit(args) => admit::run(args, file, out, style),
+        Verb::Suspend(args) => suspend::run(args, file, out, style),
+        Verb::Revoke(args) => revoke::run(args, file, out, style),
+        Verb::Restore(args) => restore::run(args, file, out, style),
+        Verb::Sync(args) => sync::run(&args, file, out, style),
         Verb::Whois(args) => whois::run(&args, file, out, style),
         Verb::Access(args) => access::run(&args, file, out, style),
         Verb::Why(args) => why::run(&args, file, out, style),
+        Verb::Audit(args) if args.control => audit::control::run(&args, file, out, style),
         Verb::Audit(args) => audit::run(&args, &state_dir(file)?.join("audit.db"), out, style),
         Verb::Certs(args) => {
             certs::run(&args, &state_dir(file)?, jiff::Timestamp::now(), out)?;
@@ -153,6 +183,11 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Cli::command().debug_assert();
     }
 
     #[test]

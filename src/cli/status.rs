@@ -13,6 +13,7 @@ use crate::notify::TargetStatus;
 
 use super::ask;
 use super::style::{Style, Tone, foreign};
+use super::time::span;
 
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
@@ -98,7 +99,8 @@ pub fn render(status: &Status, style: Style) -> String {
     screen.push('\n');
     screen.push_str(&services(status, style));
     if !status.pending.is_empty() {
-        let _ = writeln!(screen, "\n{}", style.paint(Tone::Head, "waiting to be admitted"));
+        let title = style.paint(Tone::Head, "waiting to be admitted");
+        let _ = writeln!(screen, "\n{title}: ztgate devices --pending");
         for person in &status.pending {
             let label = person.label.as_deref().map(foreign).unwrap_or_default();
             let _ = writeln!(screen, "  {}  {}", person.member, style.paint(Tone::Quiet, &label));
@@ -212,14 +214,14 @@ fn controller_tone(status: &Status) -> Tone {
 fn roster(status: &Status) -> String {
     match (status.roster_age_s, status.roster_limit_s) {
         (Some(age), Some(limit)) if age > limit => {
-            format!("{} old, limit {}: everybody is refused", seconds(age), seconds(limit))
+            format!("{} old, limit {}: everybody is refused", span(age), span(limit))
         }
         (Some(age), _) => format!(
             "{} members, {} active, {} pending; {} old",
             status.members,
             status.active,
             status.pending.len(),
-            seconds(age)
+            span(age)
         ),
         _ => "none yet: no port is open until the controller has answered once".to_owned(),
     }
@@ -267,14 +269,5 @@ fn services(status: &Status, style: Style) -> String {
 }
 
 fn ago(then: Timestamp, now: Timestamp) -> String {
-    seconds(now.duration_since(then).as_secs().max(0).unsigned_abs())
-}
-
-fn seconds(s: u64) -> String {
-    match s {
-        0..120 => format!("{s} s"),
-        120..7200 => format!("{} min", s / 60),
-        7200..172_800 => format!("{} h", s / 3600),
-        _ => format!("{} days", s / 86_400),
-    }
+    span(now.duration_since(then).as_secs().max(0).unsigned_abs())
 }

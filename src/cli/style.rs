@@ -74,19 +74,24 @@ impl Style {
     }
 }
 
-/// Text from outside, such as a controller's name for a member, as a terminal may show it: control and
-/// direction-changing characters become `?`, and it is cut at 40 characters.
+/// Text from outside, such as a controller's name for a member, as a terminal may show it: [`harmless`], and cut at 40
+/// characters.
 pub fn foreign(text: &str) -> String {
     const LONGEST: usize = 40;
-    let harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut shown: String = text.chars().take(LONGEST).map(|c| if harmful(c) { '?' } else { c }).collect();
+    let mut shown: String = harmless(text).chars().take(LONGEST).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
     shown
+}
+
+/// Text with parts from outside, whole: control and direction-changing characters become `?`.
+pub fn harmless(text: &str) -> String {
+    let harmful = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().map(|c| if harmful(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -109,5 +114,6 @@ mod tests {
     fn foreign_text_cannot_drive_the_terminal() {
         assert_eq!(foreign("tv\x1b[2J\u{202e}x"), "tv?[2J?x");
         assert_eq!(foreign(&"é".repeat(41)), format!("{}…", "é".repeat(40)));
+        assert_eq!(harmless(&"\té".repeat(41)), "?é".repeat(41));
     }
 }

@@ -51,7 +51,7 @@ fn render(whois: &Whois, style: Style) -> String {
         ("derived", Tone::Quiet, list(&whois.derived)),
         ("identity", Tone::Plain, whois.identity.clone()),
         ("found", Tone::Plain, whois.how.clone()),
-        ("to admit", Tone::Odd, to_admit(whois.state).to_owned()),
+        ("next", Tone::Odd, next(whois)),
     ];
     rows.retain(|(_, _, text)| !text.is_empty());
     let rows: Vec<_> = rows
@@ -61,12 +61,56 @@ fn render(whois: &Whois, style: Style) -> String {
     style.columns(&rows)
 }
 
-/// What lets a member in that waits; nothing else can be mended from here.
-fn to_admit(state: MemberState) -> &'static str {
-    match state {
-        MemberState::Pending => {
-            "authorise it at the network's controller, then name it in policy/devices.toml"
+/// What lets it in, if it is not.
+fn next(whois: &Whois) -> String {
+    match whois.state {
+        MemberState::Active => String::new(),
+        MemberState::Pending => format!("ztgate admit {} --name NAME", whois.member),
+        MemberState::Expired | MemberState::Suspended | MemberState::Revoked => {
+            let member = whois.member.to_string();
+            format!("ztgate restore {}", whois.device.as_ref().unwrap_or(&member))
         }
-        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whois(state: MemberState, device: Option<&str>) -> Whois {
+        Whois {
+            member: "c4c8812898".parse().unwrap(),
+            state,
+            device: device.map(str::to_owned),
+            owner: None,
+            groups: Vec::new(),
+            label: Some("New TV".to_owned()),
+            mac: "32:c5:83:2c:d6:59".to_owned(),
+            assigned: vec!["10.147.17.5".parse().unwrap()],
+            derived: Vec::new(),
+            how: "by its member ID".to_owned(),
+            identity: "not proved yet".to_owned(),
+        }
+    }
+
+    #[test]
+    fn who_waits_comes_with_what_to_type() {
+        insta::assert_snapshot!(render(&whois(MemberState::Pending, None), Style::PLAIN), @r"
+        member    c4c8812898
+        state     pending
+        label     New TV
+        mac       32:c5:83:2c:d6:59
+        assigned  10.147.17.5
+        identity  not proved yet
+        found     by its member ID
+        next      ztgate admit c4c8812898 --name NAME
+        ");
+        for (state, device, line) in [
+            (MemberState::Active, Some("tv"), ""),
+            (MemberState::Revoked, Some("tv"), "ztgate restore tv"),
+            (MemberState::Expired, None, "ztgate restore c4c8812898"),
+        ] {
+            assert_eq!(next(&whois(state, device)), line);
+        }
     }
 }

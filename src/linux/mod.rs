@@ -12,4 +12,6 @@ pub mod neighbours;
 pub mod netlink;
 pub mod routes;
 pub mod socket;
+pub mod terminal;
+pub mod users;
 pub mod wsl;

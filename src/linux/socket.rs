@@ -4,7 +4,7 @@ use std::io;
 use std::mem::size_of;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
@@ -76,6 +76,35 @@ pub fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: the owner of the descriptor is borrowed for as long as we use it.
     let socket = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
     SockRef::from(&socket).set_linger(Some(Duration::ZERO))
+}
+
+/// What the kernel knows of the other end of a connection, without anything being read from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerEnd {
+    /// Nothing says that it has left.
+    Open,
+    /// It sends no more. Whether it still reads, nobody can tell.
+    Finished,
+    /// The connection was reset, or both sides have ended it.
+    Gone,
+}
+
+/// Looks at the other end of a connection. A number that is no connection's is `Open`: there is nothing to tell.
+///
+/// A FIN behind bytes for which the receiver has no room has not arrived, and cannot be seen.
+pub fn peer_end(socket: RawFd) -> PeerEnd {
+    let mut look = libc::pollfd { fd: socket, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: the kernel reads and writes one `pollfd`, and does not wait.
+    if unsafe { libc::poll(&mut look, 1, 0) } != 1 {
+        return PeerEnd::Open;
+    }
+    if look.revents & (libc::POLLHUP | libc::POLLERR) != 0 {
+        PeerEnd::Gone
+    } else if look.revents & libc::POLLRDHUP != 0 {
+        PeerEnd::Finished
+    } else {
+        PeerEnd::Open
+    }
 }
 
 /// The bytes of a saved SYN, from the link-layer header to the end of the TCP header.
@@ -160,6 +189,32 @@ mod tests {
             assert_eq!(peer(server.as_fd()).unwrap(), client.local_addr().unwrap());
             assert!(server.nodelay().unwrap(), "{at}: inherited from the listener");
         }
+    }
+
+    #[test]
+    fn how_the_other_end_left_is_seen_behind_unread_bytes() {
+        use std::io::Write;
+        use std::net::Shutdown;
+        let listener = listener("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        for (finishes, resets, leaves, seen) in [
+            (false, false, false, PeerEnd::Open),
+            (true, false, false, PeerEnd::Finished),
+            (false, false, true, PeerEnd::Finished),
+            (false, true, true, PeerEnd::Gone),
+        ] {
+            let (mut client, server) = accepted(&listener);
+            client.write_all(b"unread").unwrap();
+            if finishes {
+                client.shutdown(Shutdown::Write).unwrap();
+            }
+            if resets {
+                reset_on_close(&client).unwrap();
+            }
+            let stays = (!leaves).then_some(client);
+            assert_eq!(peer_end(server.as_raw_fd()), seen, "{finishes} {resets} {leaves}");
+            drop(stays);
+        }
+        assert_eq!(peer_end(-1), PeerEnd::Open);
     }
 
     #[test]

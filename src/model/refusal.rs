@@ -60,6 +60,8 @@ refusal_codes! {
     NoRule "no-rule" FORBIDDEN,
     /// A rule keeps this device out.
     DeniedByRule "denied-by-rule" FORBIDDEN,
+    /// The gateway has no room for one more connection to a service, or this member has its share of them.
+    GatewayBusy "gateway-busy" SERVICE_UNAVAILABLE,
     /// The service behind the name does not answer.
     UpstreamDown "upstream-down" BAD_GATEWAY,
     /// The service behind the name took longer than its limit to begin an answer.

@@ -204,7 +204,7 @@ mod tests {
         };
         let html = page.html();
         assert!(html.contains("Ask the person in charge to admit c46f4e4b8f"));
-        assert!(html.contains("ztgate whois c46f4e4b8f"));
+        assert!(html.contains("ztgate admit c46f4e4b8f"));
         assert!(!html.contains("gate.home.arpa"), "no way on for who is not active");
         assert!(page.json().contains("admit c46f4e4b8f"));
     }

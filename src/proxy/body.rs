@@ -103,7 +103,7 @@ impl UpstreamBody {
             return Poll::Ready(Some(Err(error.into())));
         }
         let Poll::Ready(piece) = call.poll_data(cx) else {
-            connection.falls_silent(self.entry.request_id(), cx.waker(), None);
+            connection.falls_silent(self.entry.request_id(), cx.waker(), None, call.upload());
             return Poll::Pending;
         };
         Poll::Ready(match piece {

@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::audit::Ending;
 use crate::identity::{IdentityRefusal, Member, identify};
+use crate::linux::socket::PeerEnd;
 use crate::model::{Label, Lane, Mac, MemberId, RefusalCode, RequestId};
 use crate::policy::Subject;
 
@@ -75,6 +76,18 @@ struct Silent {
     request: RequestId,
     waker: Waker,
     deadline: Option<u64>,
+    /// How far its upload is, if that has not ended.
+    upload: Option<u64>,
+    /// The same when the device was last seen to have ended its sending.
+    upload_at_end: Option<u64>,
+}
+
+impl Silent {
+    /// Whether an upload has not moved since the last look.
+    fn stands_still(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.upload_at_end, self.upload);
+        self.upload.is_some() && before == self.upload
+    }
 }
 
 #[derive(Debug)]
@@ -187,6 +200,23 @@ impl Connection {
         longer(head, limits.head) || longer(self.clock.idle_since(), limits.idle)
     }
 
+    /// Whether the device has left a request that waits for its service. Mostly hyper sees that, as it reads; but it does
+    /// not read while a piece of an upload waits for the service to take it. Costs a system call if anything waits.
+    ///
+    /// A device that only ended its sending may have sent all of its upload before, and what is left of it be on its way
+    /// through here: it has a second to move.
+    pub fn has_left(&self) -> bool {
+        let mut silent = self.silent.borrow_mut();
+        if silent.is_empty() {
+            return false;
+        }
+        match self.clock.peer_end() {
+            PeerEnd::Open => false,
+            PeerEnd::Finished => silent.iter_mut().any(Silent::stands_still),
+            PeerEnd::Gone => true,
+        }
+    }
+
     /// Judges anew who this is, which cuts the connection of a member who is no longer let in, and has whatever waits
     /// look whether it may go on.
     pub fn review(&self, snapshot: &Snapshot) {
@@ -206,15 +236,25 @@ impl Connection {
         }
     }
 
-    /// Has a request that waits for its service woken by the next [`Connection::review`], and once its deadline passed.
-    pub fn falls_silent(&self, request: RequestId, waker: &Waker, deadline: Option<u64>) {
+    /// Has a request that waits for its service woken by the next [`Connection::review`], and once its deadline passed; with
+    /// how far its upload is, if that has not ended.
+    pub fn falls_silent(
+        &self,
+        request: RequestId,
+        waker: &Waker,
+        deadline: Option<u64>,
+        upload: Option<u64>,
+    ) {
         let mut silent = self.silent.borrow_mut();
         match silent.iter_mut().find(|known| known.request == request) {
             Some(known) => {
                 known.waker.clone_from(waker);
-                known.deadline = deadline;
+                (known.deadline, known.upload) = (deadline, upload);
             }
-            None => silent.push(Silent { request, waker: waker.clone(), deadline }),
+            None => {
+                let waker = waker.clone();
+                silent.push(Silent { request, waker, deadline, upload, upload_at_end: None });
+            }
         }
     }
 

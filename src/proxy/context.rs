@@ -46,6 +46,8 @@ pub struct Limits {
     pub connections_of_strangers: u32,
     /// Connections of everybody at a time, for each thread; more are closed unheard.
     pub connections_of_all: u32,
+    /// Connections to services at a time, for each thread; one member gets at most half of them.
+    pub upstreams: u32,
 }
 
 impl Default for Limits {
@@ -62,6 +64,7 @@ impl Default for Limits {
             connections: 4096,
             connections_of_strangers: 16,
             connections_of_all: u32::MAX,
+            upstreams: u32::MAX,
         }
     }
 }
@@ -74,9 +77,10 @@ impl Limits {
     /// for services'. A new one beyond that could not even be accepted to be closed, so it would wait, with all others
     /// behind it. One member gets at most half of its thread's, so that no device shuts out everybody.
     pub fn within(mut self, open_files: u64, threads: usize) -> Self {
-        let for_devices = open_files.saturating_sub(OTHER_FILES) / 3 * 2;
-        let each = for_devices / threads.max(1) as u64;
-        self.connections_of_all = u32::try_from(each).unwrap_or(u32::MAX).min(self.connections_of_all);
+        let third = open_files.saturating_sub(OTHER_FILES) / 3;
+        let each = |files: u64| u32::try_from(files / threads.max(1) as u64).unwrap_or(u32::MAX);
+        self.connections_of_all = each(third * 2).min(self.connections_of_all);
+        self.upstreams = each(third).min(self.upstreams);
         self.connections = self.connections.min(self.connections_of_all / 2);
         self.connections_of_strangers = self.connections_of_strangers.min(self.connections);
         self
@@ -183,7 +187,7 @@ impl Context {
             strangers: means.strangers,
             clock: means.clock,
             proof: means.proof,
-            pool: Pool::new(means.limits.upstream_idle),
+            pool: Pool::new(&means.limits),
             limits: means.limits,
             recorder: means.recorder,
             resolver: means.resolver,
@@ -332,20 +336,21 @@ mod tests {
 
     #[test]
     fn limits_leave_room_for_services_and_for_other_members() {
-        for (files, threads, all, member, stranger) in [
+        for (files, threads, all, member, stranger, upstreams) in [
             // The unit's, on two cores and on eight.
-            (65_536, 2, 21_760, 4096, 16),
-            (65_536, 8, 5440, 2720, 16),
-            (20_000, 2, 6581, 3290, 16),
-            (1024, 2, 256, 128, 16),
-            (300, 2, 14, 7, 7),
-            (100, 2, 0, 0, 0),
-            (u64::MAX, 2, u32::MAX, 4096, 16),
+            (65_536, 2, 21_760, 4096, 16, 10_880),
+            (65_536, 8, 5440, 2720, 16, 2720),
+            (20_000, 2, 6581, 3290, 16, 3290),
+            (1024, 2, 256, 128, 16, 128),
+            (300, 2, 14, 7, 7, 7),
+            (100, 2, 0, 0, 0, 0),
+            (u64::MAX, 2, u32::MAX, 4096, 16, u32::MAX),
         ] {
             let limits = Limits::default().within(files, threads);
             let found = (limits.connections_of_all, limits.connections, limits.connections_of_strangers);
+            assert_eq!(limits.upstreams, upstreams, "{files} files, {threads} threads");
             assert_eq!(found, (all, member, stranger), "{files} files, {threads} threads");
-            assert!(u64::from(all) * threads as u64 <= files);
+            assert!((u64::from(all) + u64::from(upstreams)) * threads as u64 <= files);
         }
     }
 }

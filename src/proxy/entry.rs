@@ -94,11 +94,6 @@ impl Entry {
         self.0.received.get_or_insert_default().clone()
     }
 
-    /// What the meter shows.
-    pub fn received(&self) -> u64 {
-        self.0.received.as_ref().map_or(0, |meter| meter.get())
-    }
-
     pub fn by(&mut self, who: &Identified) {
         self.edit(|record| (record.device, record.owner) = (who.device.clone(), who.owner.clone()));
     }

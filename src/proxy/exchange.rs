@@ -37,13 +37,13 @@ pub async fn run(
         Err(why) => return refuse(entry, client, &Refusal::because(RefusalCode::BadRequest, why)),
     };
     let context = entry.connection().context.clone();
-    let wait = parts.headers.contains_key(header::EXPECT).then_some(context.limits.go_on);
+    let wait = headers::crosses(&parts.headers, &header::EXPECT).then_some(context.limits.go_on);
     let mut outgoing = Outgoing::new(&parts.method, head, body, || entry.meter(), wait);
     drop(parts);
     let (call, mut parts) = loop {
         let (lease, reused) = match lease(&context, &admitted).await {
             Ok(lease) => lease,
-            Err(error) => return down(entry, client, &admitted, &route, error.trouble(), &error),
+            Err(error) => return unreached(entry, client, &admitted, &route, &error),
         };
         let mut call = Call::new(lease, outgoing);
         match answer(&mut call, &entry, &admitted).await {
@@ -105,8 +105,10 @@ pub fn head(
             .map_err(|error| error.to_string())?;
     }
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    // `http://wiki.home.arpa?a=1` is a URL, whose path is the root's (RFC 9110, section 4.2.3).
+    let root = if target.starts_with('?') { "/" } else { "" };
     let mut head = Vec::with_capacity(1 << 10);
-    for part in [parts.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+    for part in [parts.method.as_str(), " ", root, target, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
     let around = Around {
@@ -152,7 +154,7 @@ async fn answer(call: &mut Call, entry: &Entry, admitted: &Admitted) -> Answer {
     let connection = entry.connection();
     let context = &connection.context;
     let limit = context.limits.answer;
-    let (mut seen, mut deadline) = (entry.received(), context.deadline(limit));
+    let (mut seen, mut deadline) = (call.progress(), context.deadline(limit));
     poll_fn(|cx| {
         if !admitted.still_holds(connection) {
             return Poll::Ready(Answer::NoLonger);
@@ -161,13 +163,13 @@ async fn answer(call: &mut Call, entry: &Entry, admitted: &Admitted) -> Answer {
             return Poll::Ready(answer.map_or_else(Answer::Failed, Answer::Began));
         }
         if context.has_passed(deadline) {
-            if entry.received() == seen {
+            if call.progress() == seen {
                 return Poll::Ready(Answer::Slow);
             }
-            // A slow upload is no slow upstream.
-            (seen, deadline) = (entry.received(), context.deadline(limit));
+            // A slow upload is no slow upstream, as long as the upstream takes what comes.
+            (seen, deadline) = (call.progress(), context.deadline(limit));
         }
-        connection.falls_silent(entry.request_id(), cx.waker(), Some(deadline));
+        connection.falls_silent(entry.request_id(), cx.waker(), Some(deadline), call.upload());
         Poll::Pending
     })
     .await
@@ -180,6 +182,23 @@ fn broke_off(mut entry: Entry, client: Client) -> Response<Payload> {
     *response.status_mut() = StatusCode::BAD_REQUEST;
     client.hang_up(response.headers_mut());
     response
+}
+
+/// Answers for a connection that could not be had, be it by the service's fault or for want of room.
+pub fn unreached(
+    entry: Entry,
+    client: Client,
+    admitted: &Admitted,
+    route: &Arc<Route>,
+    error: &DialError,
+) -> Response<Payload> {
+    match error.trouble() {
+        Some(trouble) => down(entry, client, admitted, route, trouble, error),
+        None => {
+            let refusal = Refusal::of(RefusalCode::GatewayBusy).for_service(admitted.target());
+            refuse(entry, client, &refusal)
+        }
+    }
 }
 
 /// Answers for an upstream that cannot be reached or broke off, and has its address looked up again.

@@ -55,6 +55,11 @@ pub struct Around<'a> {
     pub request: RequestId,
 }
 
+/// Whether a field is there that may cross the gateway, and not one of the connection's own.
+pub fn crosses(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.contains_key(name) && !named_by_connection(headers).contains(name)
+}
+
 /// Writes a request's header fields for an upstream: those of the device's that may cross, then ours, one value each.
 /// Nothing that the device said about who or where it is survives. The body's length is left to who sends the body.
 pub fn write_to_upstream(head: &mut Vec<u8>, headers: &HeaderMap, around: Around<'_>) {

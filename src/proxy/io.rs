@@ -2,16 +2,16 @@
 //! that ends at once when its connection is cut.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::linux::socket;
+use crate::linux::socket::{self, PeerEnd};
 
 /// When bytes came that no request has taken yet.
 ///
@@ -25,7 +25,11 @@ pub struct HeadClock {
     /// When the last request ended, in milliseconds after `epoch`.
     ended: AtomicU64,
     severed: AtomicBool,
+    /// The descriptor, while it is open; -1 before and after.
+    socket: AtomicI32,
 }
+
+const NO_SOCKET: RawFd = -1;
 
 impl HeadClock {
     pub fn new() -> Arc<Self> {
@@ -35,6 +39,7 @@ impl HeadClock {
             in_flight: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             severed: AtomicBool::new(false),
+            socket: AtomicI32::new(NO_SOCKET),
         })
     }
 
@@ -66,6 +71,11 @@ impl HeadClock {
         self.severed.store(true, Ordering::Relaxed);
     }
 
+    /// What the kernel knows of the device's end. A system call.
+    pub fn peer_end(&self) -> PeerEnd {
+        socket::peer_end(self.socket.load(Ordering::Relaxed))
+    }
+
     /// Since when nothing has been under way.
     pub fn idle_since(&self) -> Option<Instant> {
         let idle = self.in_flight.load(Ordering::Relaxed) == 0;
@@ -90,12 +100,14 @@ pub struct Watched<S: AsRawFd> {
 
 impl<S: AsRawFd> Watched<S> {
     pub fn new(stream: S, clock: Arc<HeadClock>) -> Self {
+        clock.socket.store(stream.as_raw_fd(), Ordering::Relaxed);
         Self { stream, clock }
     }
 }
 
 impl<S: AsRawFd> Drop for Watched<S> {
     fn drop(&mut self) {
+        self.clock.socket.store(NO_SOCKET, Ordering::Relaxed);
         if self.clock.severed.load(Ordering::Relaxed) {
             // A socket that takes no such option has no peer any more.
             let _ = socket::reset_on_close(&self.stream);

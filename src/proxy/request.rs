@@ -107,15 +107,18 @@ fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
     if lengths.next().is_some() && lengths.next().is_some() {
         return Err("a request has one Content-Length");
     }
-    if let Some(expect) = headers.get(header::EXPECT)
-        && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    let mut expected = headers.get_all(header::EXPECT).iter();
+    if let Some(expect) = expected.next()
+        && (!expect.as_bytes().eq_ignore_ascii_case(b"100-continue") || expected.next().is_some())
     {
         return Err("the only expectation is 100-continue");
     }
-    if request.uri().path() == "*" && request.method() != Method::OPTIONS {
-        return Err("only OPTIONS asks about *");
+    match request.uri().path() {
+        "*" if request.method() != Method::OPTIONS => Err("only OPTIONS asks about *"),
+        "*" => Ok(()),
+        path if path.starts_with('/') => Ok(()),
+        _ => Err("a path begins with a slash"),
     }
-    Ok(())
 }
 
 /// Answers on the plain lane for a service that is on the TLS lane only.
@@ -159,7 +162,9 @@ mod tests {
             request("POST", "/", &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]),
             request("POST", "/", &[("content-length", "1"), ("content-length", "1")]),
             request("PUT", "/", &[("expect", "200-ok")]),
+            request("PUT", "/", &[("expect", "100-continue"), ("expect", "100-continue")]),
             request("GET", "*", &[]),
+            request("GET", "nas.home.arpa", &[]),
         ] {
             assert!(check(&bad).is_err(), "{bad:?}");
         }
@@ -167,6 +172,7 @@ mod tests {
             request("POST", "/", &[("transfer-encoding", "Chunked")]),
             request("PUT", "/", &[("expect", "100-Continue")]),
             request("OPTIONS", "*", &[]),
+            request("GET", "http://nas.home.arpa?a=1", &[]),
             request("PROPFIND", "/dav/", &[("depth", "infinity")]),
         ] {
             assert_eq!(check(&good), Ok(()), "{good:?}");

@@ -26,7 +26,7 @@ use crate::services::Route;
 use super::admit::Admitted;
 use super::body::{Payload, UpstreamBody};
 use super::entry::Entry;
-use super::exchange::{self, down, request_id};
+use super::exchange::{self, down, request_id, unreached};
 use super::headers;
 use super::refuse::{Client, Refusal, refuse, unanswered};
 use super::upstream::{Call, Outgoing};
@@ -122,7 +122,7 @@ pub async fn open(
     let context = entry.connection().context.clone();
     let lease = match context.pool.dial(&admitted, &context.limits).await {
         Ok(lease) => lease,
-        Err(error) => return down(entry, client, &admitted, &route, error.trouble(), &error),
+        Err(error) => return unreached(entry, client, &admitted, &route, &error),
     };
     let mut call = Call::new(lease, Outgoing::upgrade(head));
     let limit = context.limits.answer;
@@ -202,7 +202,7 @@ async fn carry(
     sent: &std::cell::Cell<u64>,
 ) -> Option<Ending> {
     let (mut from_device, mut to_device) = tokio::io::split(TokioIo::new(device));
-    let (service, early) = service.into_tunnel();
+    let (service, early, _slot) = service.into_tunnel();
     let (from_service, mut to_service) = tokio::io::split(service);
     let mut from_service = std::io::Cursor::new(early).chain(from_service);
     let mut up = std::pin::pin!(pump(&mut from_device, &mut to_service, received));

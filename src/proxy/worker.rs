@@ -169,12 +169,12 @@ async fn run(setup: WorkerSetup) {
             _ = tick.tick() => {
                 let wanted = binds.borrow().clone();
                 listeners.reconcile(&wanted);
-                context.pool.tidy();
                 context.tick();
                 let snapshot = context.snapshot();
+                context.pool.tidy(&snapshot.site);
                 let stale = snapshot.roster.is_stale(context.clock.instant());
                 for connection in context.connections() {
-                    if connection.is_overdue() {
+                    if connection.is_overdue() || connection.has_left() {
                         connection.cut(Ending::DeviceGone);
                     }
                     connection.wake_overdue();

@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::open::{open, open_to_read};
 use crate::model::{Label, MemberId, MemberState, NetworkId};
+
+mod types;
+
+pub use types::{
+    Admitted, AtController, Change, Intent, PinProof, Presence, Profile, StoredMember, StoredRoster,
+};
 
 const FILE: &str = "members.db";
 
@@ -54,7 +59,7 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE members ADD COLUMN groups TEXT NOT NULL DEFAULT '';  -- with a space between
     ALTER TABLE members ADD COLUMN notes TEXT;
     ALTER TABLE members ADD COLUMN until INTEGER;                    -- ms since 1970
-    ALTER TABLE members ADD COLUMN noticed INTEGER;                  -- the end that a notice was given of
+    ALTER TABLE members ADD COLUMN notice INTEGER;                   -- when to say that it ends soon, ms since 1970
     ALTER TABLE changes ADD COLUMN who TEXT NOT NULL DEFAULT 'ztgate';
     CREATE TABLE presence (
         member        TEXT PRIMARY KEY,
@@ -69,167 +74,6 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
 ",
 ];
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$about])* $variant,)* }
-
-        impl $name {
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-
-            fn parse(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)* _ => None }
-            }
-        }
-    };
-}
-
-words! {
-    /// What the controller last said of a member.
-    AtController {
-        Authorized "authorized",
-        Unauthorized "unauthorized",
-        /// It was in the list once and is not any more.
-        Gone "gone",
-    }
-}
-
-words! {
-    /// Whether the pinned identity is known to hash to the member's ID.
-    PinProof {
-        Unproven "unproven",
-        Proven "proven",
-        /// It does not, and never will.
-        Failed "failed",
-    }
-}
-
-words! {
-    /// How a member came to be active.
-    Admitted {
-        /// The controller had authorised it before ztgate's first start.
-        Adopted "adopted",
-        /// It was listed in `policy/devices.toml`, when that was the device list.
-        Listed "listed",
-        /// Somebody let it in.
-        Ordered "ordered",
-        /// The controller authorised it, and `sync = "follow"`.
-        Followed "followed",
-    }
-}
-
-/// What is said of a device.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Profile {
-    pub name: Option<Label>,
-    pub owner: Option<Label>,
-    #[serde(default)]
-    pub groups: Vec<Label>,
-    /// For people to read.
-    pub notes: Option<String>,
-    /// When it expires; `None` for never.
-    pub until: Option<Timestamp>,
-}
-
-/// When and where a member was last heard, as far as anybody told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Presence {
-    pub last_seen: Option<Timestamp>,
-    /// Its address on the underlying network.
-    pub physical: Option<String>,
-}
-
-/// What the controller is still to be told of a member. On disk before the controller is told of a right, and until it has
-/// shown that it knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intent {
-    pub authorize: bool,
-    pub since: Timestamp,
-    /// Who wants it.
-    pub who: String,
-}
-
-/// One member, as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredMember {
-    pub id: MemberId,
-    pub state: MemberState,
-    pub at_controller: AtController,
-    /// The public identity that was seen first, which stays the member's.
-    pub identity: Option<String>,
-    pub proof: PinProof,
-    /// The controller last showed another identity than the pinned one.
-    pub differs: bool,
-    /// `None` if it never was active.
-    pub admitted: Option<Admitted>,
-    pub first_seen: Timestamp,
-    pub label: Option<String>,
-    pub assigned: Vec<IpAddr>,
-    pub active_bridge: bool,
-    pub version: Option<String>,
-    pub creation_time: Option<Timestamp>,
-    pub profile: Profile,
-    /// The end of which a notice was given.
-    pub noticed: Option<Timestamp>,
-}
-
-impl StoredMember {
-    /// A member of which nothing is known but its ID.
-    pub fn unheard(id: MemberId, now: Timestamp) -> Self {
-        Self {
-            id,
-            state: MemberState::Pending,
-            at_controller: AtController::Gone,
-            identity: None,
-            proof: PinProof::Unproven,
-            differs: false,
-            admitted: None,
-            first_seen: now,
-            label: None,
-            assigned: Vec::new(),
-            active_bridge: false,
-            version: None,
-            creation_time: None,
-            profile: Profile::default(),
-            noticed: None,
-        }
-    }
-}
-
-/// The roster as it was last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredRoster {
-    pub network: NetworkId,
-    /// When the controller said so.
-    pub taken: Timestamp,
-    /// The network was public.
-    pub public: bool,
-    /// The rules that hand frames to the gateway.
-    pub redirects: Vec<String>,
-    /// `policy/devices.toml` was taken over, which happens once.
-    pub listed: bool,
-    /// Ordered by ID.
-    pub members: Vec<StoredMember>,
-    pub outbox: BTreeMap<MemberId, Intent>,
-}
-
-/// One change of a member's state, for the control log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    pub time: Timestamp,
-    pub member: MemberId,
-    /// `None` for a member that was not known before.
-    pub from: Option<MemberState>,
-    pub to: MemberState,
-    /// For people to read.
-    pub why: String,
-    /// Who did it: a user of this machine, `controller`, `clock`, or `ztgate` by itself.
-    pub who: String,
-}
 
 /// Why the members on disk cannot be had or kept.
 #[derive(Debug, thiserror::Error)]
@@ -446,7 +290,7 @@ impl Members {
                     groups.join(" "),
                     m.profile.notes,
                     m.profile.until.map(Timestamp::as_millisecond),
-                    m.noticed.map(Timestamp::as_millisecond),
+                    m.notice.map(Timestamp::as_millisecond),
                 ])?;
             }
             transaction.execute("DELETE FROM outbox", [])?;
@@ -528,7 +372,7 @@ fn member(row: &Row<'_>) -> Result<StoredMember, String> {
             notes: maybe("notes")?,
             until: time("until")?,
         },
-        noticed: time("noticed")?,
+        notice: time("notice")?,
     })
 }
 
@@ -563,7 +407,7 @@ mod tests {
                 notes: Some("the one with the cracked glass".into()),
                 until: Some(taken),
             },
-            noticed: Some(taken),
+            notice: Some(taken),
             ..member.clone()
         };
         let intent = Intent { authorize: true, since: taken, who: "root".into() };

@@ -8,7 +8,6 @@
 //! once the controller has shown that it knows ([`granted`]).
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -17,6 +16,7 @@ use crate::config::names::{Bearer, Names};
 use crate::model::{Label, MemberId, MemberState};
 use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, StoredMember, StoredRoster};
 
+use super::expiry::notice_of;
 use super::order::{Actor, Edit, Listed, Order, OrderError};
 
 /// What an order comes to.
@@ -44,7 +44,8 @@ impl Draft {
     }
 }
 
-/// Drafts an order. [`Order::Sync`] drafts nothing.
+/// Drafts an order. [`Order::Sync`] drafts nothing. `own` is this machine's member, which nobody puts out from here: the
+/// gateway would cut itself off.
 ///
 /// # Errors
 /// It cannot be carried out; the words tell what to type instead.
@@ -52,10 +53,12 @@ pub fn draft(
     order: &Order,
     known: &StoredRoster,
     config: &Config,
+    own: Option<MemberId>,
     by: &Actor,
     now: Timestamp,
 ) -> Result<Draft, OrderError> {
     let mut desk = Desk::new(known, by, now);
+    desk.own = own;
     match order {
         Order::Admit { id, profile, ahead } => desk.admit(*id, profile, *ahead)?,
         Order::Suspend { who, why } => desk.put_out(who, MemberState::Suspended, why.as_deref())?,
@@ -116,28 +119,13 @@ pub fn expire(known: &StoredRoster, now: Timestamp) -> Option<Draft> {
     Some(desk.draft)
 }
 
-/// Whether it is time to say that a device expires soon: `lead` before its end, and each end once.
-pub fn is_due_notice(member: &StoredMember, now: Timestamp, lead: Duration) -> bool {
-    member.state == MemberState::Active && notice_at(member, lead).is_some_and(|at| at <= now)
-}
-
-fn notice_at(member: &StoredMember, lead: Duration) -> Option<Timestamp> {
-    let until = member.profile.until.filter(|until| member.noticed != Some(*until))?;
-    until.checked_sub(lead).ok()
-}
-
-/// The next moment at which a device expires or a notice of that is due.
-pub fn next_moment(known: &StoredRoster, lead: Duration) -> Option<Timestamp> {
-    let active = known.members.iter().filter(|member| member.state == MemberState::Active);
-    active.filter_map(|member| notice_at(member, lead).or(member.profile.until)).min()
-}
-
 /// A draft in the making.
 struct Desk<'a> {
     draft: Draft,
     places: HashMap<MemberId, usize>,
     by: &'a Actor,
     now: Timestamp,
+    own: Option<MemberId>,
 }
 
 impl<'a> Desk<'a> {
@@ -150,7 +138,7 @@ impl<'a> Desk<'a> {
             notes: Vec::new(),
             gives: false,
         };
-        Self { draft, places, by, now }
+        Self { draft, places, by, now, own: None }
     }
 
     fn member(&self, id: MemberId) -> Option<&StoredMember> {
@@ -201,8 +189,10 @@ impl<'a> Desk<'a> {
         if profile.name.is_none() {
             return Err(OrderError(format!("{id} needs a name: ztgate admit {id} --name NAME")));
         }
+        let notice = notice_of(profile.until, self.now);
         if let Some(member) = self.member_mut(id) {
             member.profile = profile;
+            member.notice = notice;
         }
         self.intend(id, true);
         let (from, why) = (self.member(id).map(|member| member.state), "to be admitted".to_owned());
@@ -226,6 +216,9 @@ impl<'a> Desk<'a> {
 
     fn put_out(&mut self, who: &str, to: MemberState, why: Option<&str>) -> Result<(), OrderError> {
         let id = self.find(who)?;
+        if self.own == Some(id) {
+            return Err(self.is_own(id));
+        }
         let Some(member) = self.member(id) else { return Ok(()) };
         let (called, from) = (called(member), member.state);
         let legal = match to {
@@ -252,7 +245,7 @@ impl<'a> Desk<'a> {
 
     fn restore(&mut self, who: &str, until: Option<Timestamp>) -> Result<(), OrderError> {
         self.is_in_future(until)?;
-        let id = self.find(who)?;
+        let (id, notice) = (self.find(who)?, notice_of(until, self.now));
         let Some(member) = self.member_mut(id) else { return Ok(()) };
         let (called, state) = (called(member), member.state);
         match state {
@@ -270,7 +263,7 @@ impl<'a> Desk<'a> {
             )));
         }
         member.profile.until = until;
-        member.noticed = None;
+        member.notice = notice;
         self.intend(id, true);
         self.noted(id, state, "to be restored".to_owned());
         Ok(())
@@ -296,6 +289,9 @@ impl<'a> Desk<'a> {
                     return Err(OrderError(format!("{name} has expired: ztgate restore {name} --for 24h")));
                 }
                 self.is_in_future(*until)?;
+                if until.is_some() && self.own == Some(id) {
+                    return Err(self.is_own(id));
+                }
                 profile.until = *until;
             }
             Edit::Notes(notes) => profile.notes.clone_from(notes),
@@ -332,11 +328,12 @@ impl<'a> Desk<'a> {
 
     /// Puts a profile in another's place, and tells the differences.
     fn rewrite(&mut self, id: MemberId, profile: Profile) {
+        let notice = notice_of(profile.until, self.now);
         let Some(member) = self.member_mut(id) else { return };
         let old = std::mem::replace(&mut member.profile, profile.clone());
         let state = member.state;
         if old.until != profile.until {
-            member.noticed = None;
+            member.notice = notice;
         }
         self.draft.gives |= !is_less(&old, &profile);
         let differences = differences(&old, &profile);
@@ -378,6 +375,14 @@ impl<'a> Desk<'a> {
     fn intend(&mut self, id: MemberId, authorize: bool) {
         let intent = Intent { authorize, since: self.now, who: self.by.0.clone() };
         self.draft.next.outbox.insert(id, intent);
+    }
+
+    fn is_own(&self, id: MemberId) -> OrderError {
+        OrderError(format!(
+            "{id} is this gateway's own member; without it nobody reaches the gateway. To take it off the network: \
+             zerotier-cli leave {}",
+            self.draft.next.network
+        ))
     }
 
     fn is_in_future(&self, until: Option<Timestamp>) -> Result<(), OrderError> {

@@ -1,5 +1,7 @@
 //! The lifecycle as tables, and as a world in which everything happens in any order.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -49,8 +51,13 @@ fn config() -> Config {
     crate::config::from_text("network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n", &[]).unwrap()
 }
 
+/// The gateway's own member.
+fn own() -> Option<MemberId> {
+    Some(id("5e02d9cb41"))
+}
+
 fn try_order(known: &StoredRoster, order: Order) -> Result<Draft, String> {
-    draft(&order, known, &config(), &root(), now()).map_err(|error| error.to_string())
+    draft(&order, known, &config(), own(), &root(), now()).map_err(|error| error.to_string())
 }
 
 fn admit(who: &str, name: Option<&str>) -> Order {
@@ -66,7 +73,8 @@ fn which_order_moves_whom() {
     let restore = || Order::Restore { who: "phone".into(), until: None };
     let admit = || admit(A, Some("phone"));
     // state, order -> state at once, and what the controller is to be told
-    let table: [(MemberState, &dyn Fn() -> Order, Option<(MemberState, bool)>); 20] = [
+    type Row<'a> = (MemberState, &'a dyn Fn() -> Order, Option<(MemberState, bool)>);
+    let table: [Row<'_>; 20] = [
         (Pending, &admit, Some((Pending, true))),
         (Pending, &suspend, None),
         (Pending, &revoke, Some((Revoked, false))),
@@ -103,6 +111,23 @@ fn which_order_moves_whom() {
         assert_eq!(draft.is_empty(), repeated, "row {row}: what repeats is no change");
         assert_eq!(draft.widens(), authorize, "row {row}");
     }
+}
+
+#[test]
+fn the_gateway_does_not_put_itself_out() {
+    let known = roster(vec![member("5e02d9cb41", MemberState::Active, Some("here"))]);
+    for order in [
+        Order::Revoke { who: "here".into(), why: None },
+        Order::Suspend { who: "5e02d9cb41".into(), why: None },
+        Order::Edit { who: "here".into(), edit: Edit::Until(Some(now() + Duration::from_secs(60))) },
+    ] {
+        let error = try_order(&known, order).unwrap_err();
+        assert!(error.contains("own member"), "{error}");
+    }
+    let mut view = ControllerView { members: vec![], ..crate::zerotier::examples::view() };
+    view.members.push(ControllerMember { id: id("5e02d9cb41"), ..crate::zerotier::examples::member() });
+    let known = roster(vec![member("5e02d9cb41", MemberState::Pending, None)]);
+    assert_eq!(plan(&known, &view, &SyncMode::Enforce, own()), []);
 }
 
 #[test]
@@ -273,7 +298,9 @@ impl World {
     }
 
     fn order(&mut self, order: Order) -> bool {
-        let Ok(draft) = draft(&order, &self.known, &self.config, &root(), self.now) else { return false };
+        let Ok(draft) = draft(&order, &self.known, &self.config, own(), &root(), self.now) else {
+            return false;
+        };
         self.known = draft.next;
         self.keep();
         true
@@ -290,7 +317,7 @@ impl World {
             Ruling { first_start, mode: &self.mode, shielded: &|id| outbox.contains_key(&id), now: self.now };
         self.known.members = merge(&view, &self.known.members, ruling).members;
         if self.mode == SyncMode::Enforce && !first_start {
-            let more = enforced(&plan(&self.known, &view, &self.mode), &self.known.outbox, self.now);
+            let more = enforced(&plan(&self.known, &view, &self.mode, own()), &self.known.outbox, self.now);
             self.known.outbox.extend(more);
         }
         self.keep();
@@ -367,7 +394,7 @@ impl World {
             ..crate::zerotier::examples::member()
         });
         let view = ControllerView { members: members.collect(), ..crate::zerotier::examples::view() };
-        plan(&self.known, &view, &self.mode)
+        plan(&self.known, &view, &self.mode, own())
     }
 }
 

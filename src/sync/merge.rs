@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::expiry::notice_of;
 use crate::config::{Device, SyncMode};
 use crate::identity::{Hazard, IdentityProof, Member};
 use crate::model::{MemberId, MemberState, Moment};
@@ -136,7 +137,7 @@ fn observe(
         version: seen.version.clone(),
         creation_time: seen.creation_time,
         profile: old.map(|old| old.profile.clone()).unwrap_or_default(),
-        noticed: old.and_then(|old| old.noticed),
+        notice: old.and_then(|old| old.notice),
     };
     (member, alarm)
 }
@@ -221,7 +222,7 @@ fn next(member: &StoredMember, old: Option<&StoredMember>, ruling: Ruling<'_>) -
 }
 
 /// Takes over a device list from before devices were kept in the store: what it says of those that have no name yet.
-pub(super) fn take_list(members: &mut [StoredMember], devices: &[Device]) {
+pub(super) fn take_list(members: &mut [StoredMember], devices: &[Device], now: Timestamp) {
     let listed: HashMap<MemberId, &Device> = devices.iter().map(|device| (device.id, device)).collect();
     for member in members.iter_mut().filter(|member| member.profile.name.is_none()) {
         if let Some(device) = listed.get(&member.id) {
@@ -230,6 +231,7 @@ pub(super) fn take_list(members: &mut [StoredMember], devices: &[Device]) {
             member.profile.groups.clone_from(&device.groups);
             member.profile.notes.clone_from(&device.notes);
             member.profile.until = device.until;
+            member.notice = notice_of(device.until, now);
         }
     }
 }

@@ -170,14 +170,14 @@ fn who_is_followed_is_in_the_default_group_unless_it_has_groups() {
 #[test]
 fn an_old_device_list_names_those_that_have_no_name_and_admits_nobody() {
     let mut members = look(vec![seen(A, true), seen(B, true)], &[]).members;
-    take_list(&mut members, &[device(A)]);
+    take_list(&mut members, &[device(A)], now());
     let [b, a] = &roster(&members)[..] else { panic!("{members:?}") };
     assert_eq!(a.device.as_ref().map(|name| name.as_str()), Some("phone"));
     assert_eq!(a.owner.as_ref().map(|name| name.as_str()), Some("mum"));
     assert_eq!((a.state, b.state), (MemberState::Pending, MemberState::Pending));
     assert_eq!((&b.device, b.label.as_deref()), (&None, Some("label of bcba17eef8")));
     members[1].profile.name = "tablet".parse().ok();
-    take_list(&mut members, &[device(A)]);
+    take_list(&mut members, &[device(A)], now());
     assert_eq!(members[1].profile.name, "tablet".parse().ok());
 }
 

@@ -1,5 +1,7 @@
 //! Controller, store and roster kept in step: a pure merge, and the task that applies it.
 
+mod expiry;
+mod feed;
 mod lifecycle;
 mod merge;
 mod order;
@@ -7,10 +9,11 @@ mod plan;
 mod poll;
 mod start;
 
+pub use feed::{Limits, News, RosterFeed, SyncStatus, controller};
 pub use merge::{Alarm, Merged, Ruling, merge};
 pub use order::{
     Actor, AtTheController, Changed, DeviceView, Difference, Done, Edit, Event, Listed, Order, OrderError,
-    Orders, Profile, Step,
+    Orders, Profile, Request, Step,
 };
-pub use poll::{Limits, News, RosterFeed, RosterTask, SyncStatus, controller};
+pub use poll::RosterTask;
 pub use start::{SyncError, start};

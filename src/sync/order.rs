@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::Device;
 use crate::model::{Label, MemberId, MemberState};
 pub use crate::store::Profile;
 
@@ -48,6 +49,13 @@ pub struct Listed {
     pub id: MemberId,
     #[serde(flatten)]
     pub profile: Profile,
+}
+
+impl From<Device> for Listed {
+    fn from(device: Device) -> Self {
+        let Device { name, id, owner, groups, until, notes, line: _ } = device;
+        Self { id, profile: Profile { name: Some(name), owner, groups, notes, until } }
+    }
 }
 
 /// Who asks: the user at the other end of the socket.
@@ -119,6 +127,9 @@ pub enum Step {
 pub struct DeviceView {
     pub member: MemberId,
     pub state: MemberState,
+    /// It is the gateway's own machine.
+    #[serde(default)]
+    pub own: bool,
     pub name: Option<Label>,
     pub owner: Option<Label>,
     pub groups: Vec<Label>,

@@ -14,8 +14,13 @@ use super::lifecycle::called;
 use super::order::{Difference, Step};
 
 /// Every difference, ordered by member. Empty once gateway and controller are in step; applying its steps makes it so, but
-/// for what is left to a person.
-pub fn plan(known: &StoredRoster, view: &ControllerView, mode: &SyncMode) -> Vec<Difference> {
+/// for what is left to a person. This machine's own member is nobody to decide about.
+pub fn plan(
+    known: &StoredRoster,
+    view: &ControllerView,
+    mode: &SyncMode,
+    own: Option<MemberId>,
+) -> Vec<Difference> {
     let authorized: HashMap<MemberId, bool> =
         view.members.iter().map(|member| (member.id, member.authorized)).collect();
     let look = |member: &StoredMember| {
@@ -24,7 +29,7 @@ pub fn plan(known: &StoredRoster, view: &ControllerView, mode: &SyncMode) -> Vec
         let (here, name) = (member.state, member.profile.name.clone());
         Some(Difference { member: member.id, name, here, authorized, step, why })
     };
-    known.members.iter().filter_map(look).collect()
+    known.members.iter().filter(|member| Some(member.id) != own).filter_map(look).collect()
 }
 
 fn step(

@@ -8,19 +8,21 @@ use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
+use super::feed::{Limits, News, RosterFeed, SyncStatus};
 use super::merge::{self, Alarm, Merged, Ruling};
 use super::order::{DeviceView, Difference, Orders, Request, Step};
 use super::plan;
 
-mod desk;
-mod show;
-
-use crate::config::{self, Config, SyncMode};
+use crate::config::{Config, SyncMode};
 use crate::identity::Roster;
 use crate::identity::proof::{Prover, Verdict};
 use crate::model::{Clock, MemberId, MemberState, Moment, NetworkId};
 use crate::store::{AtController, Change, Members, MembersError, PinProof, Presence, StoredRoster};
-use crate::zerotier::{CentralController, Controller, ControllerView, LocalController, NodeClient, UrlError};
+use crate::zerotier::{Controller, ControllerView, NodeClient};
+
+mod desk;
+mod show;
+
 use desk::Desk;
 
 /// An unchanged roster's time goes to disk this often, so a restart may find it older by as much.
@@ -28,83 +30,6 @@ const TOUCH: Duration = Duration::from_secs(60);
 
 /// Over one whole view. Each call in it has its own limit; a view without the list of full records is many calls.
 const VIEW_DEADLINE: Duration = Duration::from_secs(60);
-
-/// How often a controller is asked, and how old its word may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub poll: Duration,
-    /// The age beyond which nobody is let in on the roster's word.
-    pub stale: Duration,
-}
-
-impl Limits {
-    /// The controller in the local node: every 5 s; 15 min.
-    pub const LOCAL: Self = Self { poll: Duration::from_secs(5), stale: Duration::from_secs(15 * 60) };
-    /// ZeroTier Central: every 30 s; 24 h, for an internet outage must not stop what is at home.
-    pub const CENTRAL: Self =
-        Self { poll: Duration::from_secs(30), stale: Duration::from_secs(24 * 60 * 60) };
-
-    /// A node on another machine: every 5 s; 24 h, for the same reason.
-    pub const REMOTE: Self = Self { poll: Self::LOCAL.poll, stale: Self::CENTRAL.stale };
-
-    pub fn of(kind: &config::Controller) -> Self {
-        match kind {
-            config::Controller::Local => Self::LOCAL,
-            config::Controller::Remote { .. } => Self::REMOTE,
-            config::Controller::Central { .. } => Self::CENTRAL,
-        }
-    }
-}
-
-/// The client of the controller that the config names.
-///
-/// # Errors
-/// Its URL is none, or would carry the token in the clear to another machine.
-pub fn controller(config: &Config, node: &NodeClient) -> Result<Arc<dyn Controller>, UrlError> {
-    Ok(match &config.controller {
-        config::Controller::Local => Arc::new(LocalController::new(node.clone(), config.network)),
-        config::Controller::Remote { url, token_file } => {
-            Arc::new(LocalController::remote(url, token_file, config.network)?)
-        }
-        config::Controller::Central { url, token_file } => {
-            Arc::new(CentralController::new(url, token_file, config.network)?)
-        }
-    })
-}
-
-/// How the last polls went, for `ztgate status`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SyncStatus {
-    /// `local` or `central`.
-    pub source: &'static str,
-    /// When the controller last gave a whole answer; also from before this start.
-    pub last_ok: Option<Timestamp>,
-    /// What is wrong since then; `None` while all is well.
-    pub last_error: Option<String>,
-    pub members: usize,
-    /// Who waits to be admitted.
-    pub pending: usize,
-    /// What the controller is still to be told.
-    pub queued: usize,
-    /// Where gateway and controller differ, left to a person.
-    pub differences: usize,
-}
-
-/// What others hold of the task.
-#[derive(Clone, Debug)]
-pub struct RosterFeed {
-    /// `None` until there is one: from disk at once, otherwise after the first good answer.
-    pub roster: watch::Receiver<Option<Arc<Roster>>>,
-    pub status: watch::Receiver<SyncStatus>,
-    /// Every device as lists show it, ordered by name and then ID; empty until there is a roster.
-    pub devices: watch::Receiver<Arc<[DeviceView]>>,
-    /// Where what people ask for is carried out.
-    pub orders: Orders,
-    /// What happens from now on.
-    pub news: broadcast::Sender<News>,
-    /// `notify_one` asks for a poll now.
-    pub poll_now: Arc<Notify>,
-}
 
 /// Keeps the roster. The one writer of the members' store.
 ///
@@ -138,18 +63,6 @@ pub struct RosterTask {
     /// When and where members were last heard, and whether the store knows.
     presence: HashMap<MemberId, Presence>,
     desk: Desk,
-}
-
-/// What happened that somebody may want to hear of.
-#[derive(Clone, Debug)]
-pub enum News {
-    /// A device moved, or what is said of it did.
-    Changed(Change, Box<DeviceView>),
-    ExpiresSoon(Box<DeviceView>),
-    Alarm(String, MemberId),
-    /// The controller gives no good answer any more, and why.
-    ControllerLost(String),
-    ControllerBack,
 }
 
 /// What one poll brought.
@@ -326,7 +239,14 @@ impl RosterTask {
             Ruling { first_start: self.first_start, mode: &config.sync, shielded: &shielded, now: wall };
         let mut merged = merge::merge(&view, &self.known.members, ruling);
         if !self.known.listed {
-            merge::take_list(&mut merged.members, &config.devices);
+            merge::take_list(&mut merged.members, &config.devices, wall);
+            let left = config.devices.iter().filter(|device| !listed.contains(&device.id)).count();
+            if left > 0 {
+                tracing::warn!(
+                    "{left} in policy/devices.toml are not on the network yet; to admit them ahead: \
+                     ztgate devices import policy/devices.toml"
+                );
+            }
         }
         let mut next = StoredRoster {
             network: self.network,
@@ -337,8 +257,9 @@ impl RosterTask {
             members: merged.members.clone(),
             outbox: self.known.outbox.clone(),
         };
-        let plan = plan::plan(&next, &view, &config.sync);
-        if config.sync == SyncMode::Enforce && !self.first_start {
+        let plan = plan::plan(&next, &view, &config.sync, self.gateway);
+        // Without knowing which member it is itself, it puts nobody out.
+        if config.sync == SyncMode::Enforce && !self.first_start && self.gateway.is_some() {
             next.outbox.extend(plan::enforced(&plan, &next.outbox, wall));
         }
         self.taken_at = instant;

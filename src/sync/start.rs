@@ -10,7 +10,8 @@ use crate::model::Clock;
 use crate::store::{Members, MembersError, StoreError, make_state_dir};
 use crate::zerotier::{NodeClient, UrlError};
 
-use super::poll::{Limits, RosterFeed, RosterTask, controller};
+use super::feed::{Limits, RosterFeed, controller};
+use super::poll::RosterTask;
 
 /// Why there can be no roster.
 #[derive(Debug, thiserror::Error)]

@@ -83,3 +83,30 @@ async fn other_interim_answers_end_here() {
     let world = home(hints).await;
     world.from("red-phone").get("wiki", "/").await.is(200).says("ok").lacks("link");
 }
+
+/// A field that `Connection` names ends here, and so does the promise to wait.
+#[tokio::test]
+async fn an_expectation_of_the_connections_own_holds_nothing_up() {
+    let world = home(echo()).await;
+    let phone = world.from("red-phone");
+    let put = PUT.replace("\r\nExpect", "\r\nConnection: expect\r\nExpect") + "hello";
+    let mut wire = phone.open().await;
+    let began = Instant::now();
+    wire.send(&put).await;
+    assert_eq!(wire.head().await.unwrap().status(), 100);
+    let seen = phone.reply(&mut wire, &put).await.is(200).says("hello").upstream_saw();
+    assert!(began.elapsed() < Duration::from_millis(350), "it waited for a word that cannot come");
+    assert!(!seen.has("expect"));
+}
+
+#[tokio::test]
+async fn interim_answers_end_sometime() {
+    for (interim, status) in [(16, 200), (17, 502)] {
+        let chatty = script(move |mut served| async move {
+            served.request().await;
+            served.wire.send("HTTP/1.1 102 Processing\r\n\r\n".repeat(interim)).await;
+            served.wire.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        });
+        home(chatty).await.from("red-phone").get("wiki", "/").await.is(status);
+    }
+}

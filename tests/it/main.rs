@@ -13,6 +13,8 @@ mod lifecycle;
 mod real;
 mod refusals;
 mod requests;
+mod reuse;
 mod streams;
+mod uploads;
 mod websockets;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::world::h2::{field, frame, opening};
 use crate::world::upstream::script;
 use crate::world::wire::Closed;
 use crate::world::{Live, SOON, World, echo};
@@ -319,4 +320,27 @@ async fn heads_have_a_size_and_a_number_of_lines() {
     let mut wire = phone.open().await;
     wire.send(format!("GET / HTTP/1.1\r\nHost: wiki.home.arpa\r\nX: {}\r\n\r\n", "y".repeat(200_000))).await;
     assert_eq!(wire.head().await.map_or(431, |head| head.status()), 431);
+}
+
+/// A URL may leave the root's slash out; a request line may not.
+#[tokio::test]
+async fn a_url_without_a_path_asks_for_the_root() {
+    let world = home().await;
+    let phone = world.from("red-phone");
+    let request = "GET http://wiki.home.arpa?a=1 HTTP/1.1\r\nHost: wiki.home.arpa\r\n\r\n";
+    assert_eq!(phone.raw(request).await.is(200).upstream_saw().target(), "/?a=1");
+
+    for (path, told) in [("?a=2", true), ("a=3", false), ("*", false)] {
+        let mut wire = phone.open_tls("wiki", &[b"h2"]).await;
+        let fields = [
+            field(":method", "GET"),
+            field(":scheme", "https"),
+            field(":path", path),
+            field(":authority", "wiki.home.arpa"),
+        ];
+        wire.send([opening(), frame(1, 5, 1, &fields.concat())].concat()).await;
+        wire.rest_within(Duration::from_millis(300)).await;
+        let last = world.upstream("wiki").requests().pop().unwrap();
+        assert_eq!(last.target() == format!("/{path}"), told, "{path}: {last:?}");
+    }
 }

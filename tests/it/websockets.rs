@@ -94,6 +94,25 @@ async fn bytes_go_both_ways_and_each_end_can_close() {
     assert_eq!((seen.get("connection"), seen.get("upgrade")), (Some("Upgrade"), Some("websocket")));
 }
 
+/// A tunnel is a connection like any other, for as long as it lives.
+#[tokio::test]
+async fn tunnels_count_among_the_connections_to_services() {
+    let world = World::new()
+        .member("red-phone")
+        .service("chat", chat())
+        .allow("red-phone", "chat")
+        .limits(|limits| limits.upstreams = 2)
+        .start()
+        .await;
+    let mut wire = open(&world, "red-phone").await;
+    world.from("red-phone").raw(&handshake(&[])).await.refused("gateway-busy");
+    echoes(&mut wire, "still here").await;
+    wire.finish().await;
+    assert_eq!(wire.closed_within(SOON).await, Closed::Yes);
+    world.audit().record(|record| record.status == Some(101)).await;
+    open(&world, "red-phone").await;
+}
+
 #[tokio::test]
 async fn only_a_handshake_to_the_letter_reaches_the_service() {
     let world = home(chat()).await;

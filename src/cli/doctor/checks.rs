@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::admin::{Person, Status};
+use crate::admin::Status;
 use crate::config::{Config, Problem};
 use crate::zerotier::{ApiError, NodeNetwork, NodeStatus};
 
@@ -73,30 +73,6 @@ pub fn joined(config: &Config, network: &Result<Option<NodeNetwork>, ApiError>) 
         // The node's own finding says why.
         Err(_) => return Vec::new(),
     }]
-}
-
-/// The network's unsafe settings, as the running gateway sees them.
-pub fn settings(running: &anyhow::Result<Status>) -> Vec<Finding> {
-    let Ok(status) = running else { return Vec::new() };
-    let bad =
-        |mend: &String| Finding::bad("a setting of the network voids the proof of identity", mend.clone());
-    let mut findings: Vec<_> = status.hazards.iter().map(bad).collect();
-    if findings.is_empty() {
-        findings.push(Finding::ok("nothing voids the proof of identity"));
-    }
-    findings.extend(changed(&status.changed));
-    findings
-}
-
-/// Members that came with another public identity than the pinned one.
-fn changed(members: &[Person]) -> impl Iterator<Item = Finding> {
-    members.iter().map(|person| {
-        let name = person.device.as_deref().unwrap_or("a device without a name");
-        Finding::bad(
-            format!("the public identity of {name} ({}) is not the pinned one, so it is refused", person.member),
-            "make sure that it is the same device; if it is not, take back its authorisation at the controller",
-        )
-    })
 }
 
 /// What the gateway may do. `lowest_port` is the lowest that it is to listen on.
@@ -232,19 +208,6 @@ mod tests {
         let found = configuration(Path::new("/etc/ztgate/ztgate.toml"), &problems);
         assert_eq!(found.len(), problems.len());
         assert!(found.iter().all(|finding| finding.grade == Grade::Bad && !finding.what.contains('\n')));
-    }
-
-    #[test]
-    fn a_member_with_another_identity_is_an_alarm() {
-        let person = Person {
-            member: "c4c8812898".parse().unwrap(),
-            device: Some("red-phone".to_owned()),
-            label: None,
-            state: crate::model::MemberState::Active,
-        };
-        let found: Vec<_> = changed(&[person]).collect();
-        assert_eq!(grades(&found), [Grade::Bad]);
-        assert!(found[0].what.contains("red-phone (c4c8812898)"), "{}", found[0].what);
     }
 
     #[test]

@@ -38,6 +38,11 @@ pub(super) fn words(
 ) -> Words {
     let id = member.map_or("this device".to_owned(), |member| member.to_string());
     let whois = member.map(|member| format!("ztgate whois {member}"));
+    let admit = member.map(|member| format!("ztgate admit {member}"));
+    let restore = member.map(|member| match device {
+        Some(device) => format!("ztgate restore {device}"),
+        None => format!("ztgate restore {member}"),
+    });
     let why = member.zip(service).map(|(member, service)| match device {
         Some(device) => format!("ztgate why {device} {service}"),
         None => format!("ztgate why {member} {service}"),
@@ -111,28 +116,28 @@ pub(super) fn words(
             "Almost there",
             "This device has joined the network and waits to be let in.",
             &format!("Ask the person in charge to admit {id}, then try again."),
-            whois,
+            admit,
         ),
         RefusalCode::MemberRevoked => tell(
             Tone::Stop,
             "This device was shut out",
             "It was let in once, and the person in charge has taken that back.",
-            &format!("If that is a mistake, ask the person in charge to admit {id} again."),
-            whois,
+            &format!("If that is a mistake, ask the person in charge to let {id} in again."),
+            restore,
         ),
         RefusalCode::MemberSuspended => tell(
             Tone::Stop,
             "This device is paused",
             "The person in charge has put it aside for now; it opens nothing until they bring it back.",
             &format!("Ask the person in charge to bring back {id}."),
-            whois,
+            restore,
         ),
         RefusalCode::MemberExpired => tell(
             Tone::Stop,
             "The visit is over",
             "This device was let in for a while, and that time has passed.",
-            &format!("Ask the person in charge to admit {id} for longer."),
-            whois,
+            &format!("Ask the person in charge to let {id} in for longer."),
+            restore,
         ),
         RefusalCode::UnknownName => tell(
             Tone::Lost,
@@ -169,6 +174,13 @@ pub(super) fn words(
             "The person in charge has decided that this device may not do this, at least not now.",
             "If you think otherwise, ask the person in charge.",
             why,
+        ),
+        RefusalCode::GatewayBusy => tell(
+            Tone::Wait,
+            "Too much at once",
+            "You are let in, but so much is open at the moment that the gateway has no room for more.",
+            "Close what you do not need on this device, then try again.",
+            Some("ztgate status".into()),
         ),
         RefusalCode::UpstreamDown => tell(
             Tone::Wait,

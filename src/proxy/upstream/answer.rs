@@ -29,6 +29,8 @@ pub enum AnswerError {
     Length(&'static str),
     #[error("a chunk of its answer is malformed")]
     Chunk,
+    #[error("it sent more than {0} interim answers")]
+    Interim(u8),
 }
 
 /// What the request was, as far as it decides how its answer ends.
@@ -84,6 +86,15 @@ pub fn head(input: &mut BytesMut, asked: Asked) -> Result<Option<Head>, AnswerEr
         headers.append(name, value);
     }
     let (body, delimited) = Decoder::of(status, &headers, asked, is_http11)?;
+    // One way to tell the end of it goes on to the device, the one that counts (RFC 9112, section 6.3).
+    let has_another = match body {
+        Decoder::Chunked(_) => true,
+        Decoder::Ended => status == StatusCode::NO_CONTENT || headers.contains_key(header::TRANSFER_ENCODING),
+        Decoder::Length(_) | Decoder::UntilClose => false,
+    };
+    if has_another {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let keep_alive =
         delimited && if is_http11 { !says(&headers, "close") } else { says(&headers, "keep-alive") };
     let mut response = http::Response::new(());
@@ -145,7 +156,10 @@ impl Decoder {
         };
         let length = length(headers)?;
         if asked == Asked::Head || bodiless {
-            return Ok((Self::Ended, true));
+            // A 204 that announces a body may well send it.
+            let contradicts =
+                status == StatusCode::NO_CONTENT && (chunked || length.is_some_and(|length| length > 0));
+            return Ok((Self::Ended, !contradicts));
         }
         Ok(match (chunked, length) {
             // Two lengths, one of them wrong: read as the standard says, then done with.
@@ -184,6 +198,10 @@ impl Decoder {
                     return Ok(piece);
                 }
                 Self::Chunked(at) => match at {
+                    // To httparse a line without a digit is a zero, and so the end.
+                    Chunked::Size if input.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) => {
+                        return Err(AnswerError::Chunk);
+                    }
                     Chunked::Size => match httparse::parse_chunk_size(input) {
                         Ok(httparse::Status::Complete((line, size))) => {
                             let _ = input.split_to(line);
@@ -284,6 +302,9 @@ mod tests {
             ("1.1 200", "content-length: 5\r\n", Asked::Head, Ended, true),
             ("1.1 304", "content-length: 5\r\n", Asked::Other, Ended, true),
             ("1.1 204", "", Asked::Other, Ended, true),
+            ("1.1 204", "content-length: 0\r\n", Asked::Other, Ended, true),
+            ("1.1 204", "content-length: 5\r\n", Asked::Other, Ended, false),
+            ("1.1 204", "transfer-encoding: chunked\r\n", Asked::Other, Ended, false),
             ("1.1 101", "", Asked::Upgrade, Ended, true),
             (
                 "1.1 200",
@@ -313,6 +334,20 @@ mod tests {
             let text = format!("HTTP/{status} X\r\n{fields}\r\n");
             let head = read(&text, asked).unwrap().unwrap();
             assert_eq!((head.body, head.keep_alive), (body, keep_alive), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_told_of_one_end_only() {
+        for (text, length) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", Some("5")),
+            ("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", Some("5")),
+            ("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n", None),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n", None),
+        ] {
+            let head = read(text, Asked::Other).unwrap().unwrap();
+            let told = head.parts.headers.get(header::CONTENT_LENGTH);
+            assert_eq!(told.map(|told| told.to_str().unwrap()), length, "{text}");
         }
     }
 
@@ -357,9 +392,18 @@ mod tests {
 
     #[test]
     fn chunks_that_are_none_break_the_answer() {
-        for bad in
-            ["5\r\nhelloX\r\n", "g\r\n", "-1\r\n", "5 hello", "ffffffffffffffffff\r\n", "0\r\na b\r\n\r\n"]
-        {
+        for bad in [
+            "5\r\nhelloX\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "5 hello",
+            "ffffffffffffffffff\r\n",
+            "0\r\na b\r\n\r\n",
+            "\r\n\r\n",
+            ";x\r\n\r\n",
+            " 0\r\n\r\n",
+            "5\r\nhello\r\n\r\n",
+        ] {
             let mut decoder = Decoder::Chunked(Chunked::Size);
             assert!(decode(&mut decoder, &[bad.as_bytes()]).is_err(), "{bad:?}");
         }

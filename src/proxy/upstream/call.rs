@@ -14,10 +14,15 @@ use tokio_rustls::client::TlsStream;
 use super::Lease;
 use super::answer::{self, AnswerError, Asked, Decoder};
 use super::outgoing::{Outgoing, SendError};
+use super::slots::Slot;
 
-/// What is asked of the socket at first; twice as much each time that an answer fills it.
+/// What is asked of the socket at first; twice as much each time that an answer fills it, and half after [`SMALL_READS`].
 const FIRST_READ: usize = 8 << 10;
 const LARGEST_READ: usize = 256 << 10;
+/// After so many reads in a row that half the room would have held.
+const SMALL_READS: u8 = 2;
+/// The most interim answers (1xx) before an answer. Services send one or two.
+const MOST_INTERIM: u8 = 16;
 
 /// Why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +55,14 @@ pub struct Link {
     /// Received and not taken yet.
     input: BytesMut,
     next_read: usize,
+    small_reads: u8,
+    /// `input` was made for larger reads than there are now.
+    is_roomy: bool,
 }
 
 impl Link {
     pub fn new(io: Io) -> Self {
-        Self { io, input: BytesMut::new(), next_read: FIRST_READ }
+        Self { io, input: BytesMut::new(), next_read: FIRST_READ, small_reads: 0, is_roomy: false }
     }
 
     /// Whether the service has neither closed it nor said anything unasked. Costs no system call while nothing came.
@@ -68,25 +76,37 @@ impl Link {
     /// Receives more. Zero is the end.
     fn poll_read(&mut self, cx: &mut Context<'_>, at_most: u64) -> Poll<io::Result<usize>> {
         let room = usize::try_from(at_most).unwrap_or(usize::MAX).clamp(FIRST_READ, self.next_read);
+        if self.is_roomy && self.input.is_empty() {
+            self.input = BytesMut::new();
+            self.is_roomy = false;
+        }
         self.input.reserve(room);
         let count = ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx))?;
-        if count >= self.next_read {
-            self.next_read = (self.next_read * 2).min(LARGEST_READ);
-        }
+        self.has_read(count);
         Poll::Ready(Ok(count))
     }
 
-    /// The stream with what came after the head of the answer, for a tunnel.
-    pub fn into_parts(self) -> (Io, Bytes) {
-        (self.io, self.input.freeze())
+    /// Makes the next read as large as those before it have shown to be of use, so that an answer that now trickles does not
+    /// hold what its first rush needed.
+    fn has_read(&mut self, count: usize) {
+        if count >= self.next_read {
+            self.next_read = (self.next_read * 2).min(LARGEST_READ);
+        }
+        let is_small = count < self.next_read / 2 && self.next_read > FIRST_READ;
+        self.small_reads = if is_small { self.small_reads + 1 } else { 0 };
+        if self.small_reads == SMALL_READS {
+            self.next_read = (self.next_read / 2).max(FIRST_READ);
+            (self.small_reads, self.is_roomy) = (0, true);
+        }
     }
 
     /// An idle connection holds no more memory than a small answer needs.
     pub fn rest(&mut self) {
-        if self.next_read > FIRST_READ {
+        if self.next_read > FIRST_READ || self.is_roomy {
             self.input = BytesMut::new();
-            self.next_read = FIRST_READ;
+            (self.next_read, self.is_roomy) = (FIRST_READ, false);
         }
+        self.small_reads = 0;
     }
 }
 
@@ -97,13 +117,15 @@ pub struct Call {
     outgoing: Outgoing,
     answer: Decoder,
     keep_alive: bool,
+    /// How many interim answers came.
+    interim: u8,
     /// The device broke off, or the service stopped listening; what it answers is still worth reading.
     unsent: Option<SendError>,
 }
 
 impl Call {
     pub fn new(lease: Lease, outgoing: Outgoing) -> Self {
-        Self { lease, outgoing, answer: Decoder::Ended, keep_alive: false, unsent: None }
+        Self { lease, outgoing, answer: Decoder::Ended, keep_alive: false, interim: 0, unsent: None }
     }
 
     /// The request, once its call has failed.
@@ -111,14 +133,25 @@ impl Call {
         self.outgoing
     }
 
-    /// The connection, with what came after the head of the answer.
-    pub fn into_tunnel(self) -> (Io, Bytes) {
-        self.lease.link.into_parts()
+    /// The connection, with what came after the head of the answer, and its slot, to be kept as long as it lives.
+    pub fn into_tunnel(self) -> (Io, Bytes, Slot) {
+        let Lease { link, slot, .. } = self.lease;
+        (link.io, link.input.freeze(), slot)
     }
 
     /// Whether the device has not sent all of the request yet.
     pub fn is_uploading(&self) -> bool {
         self.outgoing.is_uploading()
+    }
+
+    /// How far an upload is that has not ended.
+    pub fn upload(&self) -> Option<u64> {
+        self.is_uploading().then(|| self.progress())
+    }
+
+    /// The bytes of the request that the service took so far.
+    pub fn progress(&self) -> u64 {
+        self.outgoing.progress()
     }
 
     /// Whether all of the answer was taken.
@@ -133,11 +166,7 @@ impl Call {
 
     /// Gives the connection back, if it is good for another call.
     pub fn finish(self) {
-        if self.keep_alive
-            && self.outgoing.is_sent()
-            && self.answer.is_ended()
-            && self.lease.link.input.is_empty()
-        {
+        if self.keep_alive && self.answer.is_ended() && self.lease.link.input.is_empty() {
             self.lease.give_back();
         }
     }
@@ -155,10 +184,16 @@ impl Call {
                     self.outgoing.go_on();
                 }
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+                    self.interim += 1;
+                    if self.interim > MOST_INTERIM {
+                        return Poll::Ready(Err(AnswerError::Interim(MOST_INTERIM).into()));
+                    }
                     continue;
                 }
                 self.answer = head.body;
-                self.keep_alive = head.keep_alive && self.outgoing.asked != Asked::Upgrade;
+                // Whoever answers before the request has ended may take the rest of it for the next one.
+                self.keep_alive =
+                    head.keep_alive && self.outgoing.is_settled() && self.outgoing.asked != Asked::Upgrade;
                 return Poll::Ready(Ok(head.parts));
             }
             match ready!(link.poll_read(cx, FIRST_READ as u64)) {
@@ -176,7 +211,7 @@ impl Call {
         };
         match error {
             Some(error) if !is_gone(&error) => error.into(),
-            _ if self.lease.link.input.is_empty() => CallError::Unheard,
+            _ if self.lease.link.input.is_empty() && self.interim == 0 => CallError::Unheard,
             _ => CallError::Cut,
         }
     }
@@ -276,5 +311,41 @@ impl AsyncWrite for Io {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reads_grow_with_a_rush_and_shrink_with_a_trickle() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut link = Link::new(Io::Plain(stream));
+        for (count, next) in [
+            (100, FIRST_READ),
+            (100, FIRST_READ),
+            (FIRST_READ, 2 * FIRST_READ),
+            (2 * FIRST_READ, 4 * FIRST_READ),
+            (LARGEST_READ, 8 * FIRST_READ),
+            (100, 8 * FIRST_READ),
+            (7 * FIRST_READ, 8 * FIRST_READ),
+            (100, 8 * FIRST_READ),
+            (100, 4 * FIRST_READ),
+        ] {
+            link.has_read(count);
+            assert_eq!(link.next_read, next, "after {count}");
+        }
+        for _ in 0..20 {
+            link.has_read(100);
+        }
+        assert_eq!(link.next_read, FIRST_READ);
+        for _ in 0..20 {
+            link.has_read(LARGEST_READ);
+        }
+        assert_eq!(link.next_read, LARGEST_READ);
+        link.rest();
+        assert_eq!((link.next_read, link.is_roomy), (FIRST_READ, false));
     }
 }

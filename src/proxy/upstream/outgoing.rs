@@ -41,6 +41,13 @@ pub struct Outgoing {
     end: &'static [u8],
     upload: Option<Upload>,
     flushed: bool,
+    /// Nothing of the body was taken yet, so `head` is still the head, and all that there is.
+    is_whole: bool,
+    /// The body was to wait for a `100 Continue` that has not come. A service that answers without having said it may take
+    /// what follows the head for the body or for the next request (RFC 9110, section 10.1.1).
+    unbidden: bool,
+    /// All bytes that the service's socket took.
+    progress: u64,
 }
 
 /// A body, while it is not all written.
@@ -106,13 +113,34 @@ impl Outgoing {
 
     fn with(asked: Asked, is_idempotent: bool, mut head: Vec<u8>, upload: Option<Upload>) -> Self {
         head.extend_from_slice(b"\r\n");
-        let (piece, end) = (Bytes::new(), &b""[..]);
-        Self { asked, is_idempotent, head, written: 0, piece, end, upload, flushed: false }
+        let unbidden = upload.as_ref().is_some_and(|upload| upload.wait.is_some());
+        Self {
+            asked,
+            is_idempotent,
+            head,
+            written: 0,
+            piece: Bytes::new(),
+            end: b"",
+            upload,
+            flushed: false,
+            is_whole: true,
+            unbidden,
+            progress: 0,
+        }
     }
 
-    /// Whether all of it was written, body included.
-    pub fn is_sent(&self) -> bool {
+    /// Whether all of it was written, body included, and the service cannot but know where it ended.
+    pub fn is_settled(&self) -> bool {
+        self.is_sent() && !self.unbidden
+    }
+
+    fn is_sent(&self) -> bool {
         self.flushed && self.upload.is_none()
+    }
+
+    /// The bytes that went out so far, of all attempts; it stands still while the service takes none.
+    pub fn progress(&self) -> u64 {
+        self.progress
     }
 
     /// Whether it has a body that the device has not sent all of.
@@ -127,19 +155,26 @@ impl Outgoing {
 
     /// The service said `100 Continue`.
     pub fn go_on(&mut self) {
+        self.unbidden = false;
         if let Some(upload) = &mut self.upload {
             upload.wait = None;
         }
     }
 
-    /// Makes it ready to be written to another connection from its start, if nothing of it is gone or has had effect.
+    /// Makes it ready to be written to another connection from its start, if it may be heard twice and all of it is still
+    /// here: what was taken of a body is gone.
     pub fn again(&mut self) -> bool {
-        let untouched = self.upload.as_ref().is_none_or(|upload| upload.wait.is_some());
-        let may = self.is_idempotent && untouched && self.piece.is_empty();
+        let may = self.is_idempotent && self.is_whole;
         if may {
             (self.written, self.flushed) = (0, false);
         }
         may
+    }
+
+    /// Whether more of the body may be taken: only while little waits, or a service that does not read would have us hold
+    /// all of it.
+    fn has_room(&self) -> bool {
+        self.piece.is_empty() && self.end.is_empty() && self.head.len() - self.written <= SMALL
     }
 
     /// Writes what there is to write. Ready once all of the request is out.
@@ -152,11 +187,7 @@ impl Outgoing {
         }
         loop {
             // The body is asked first, so that a piece that is here goes out with the head.
-            let body = if self.piece.is_empty() && self.end.is_empty() {
-                self.poll_body(cx)?
-            } else {
-                Poll::Ready(())
-            };
+            let body = if self.has_room() { self.poll_body(cx)? } else { Poll::Ready(()) };
             if self.written < self.head.len() || !self.piece.is_empty() || !self.end.is_empty() {
                 self.flushed = false;
                 let parts = [
@@ -186,6 +217,7 @@ impl Outgoing {
     }
 
     fn advance(&mut self, mut count: usize) {
+        self.progress += count as u64;
         let head = (self.head.len() - self.written).min(count);
         self.written += head;
         count -= head;
@@ -194,7 +226,7 @@ impl Outgoing {
         self.end = &self.end[count - piece..];
     }
 
-    /// Takes the next piece of the body, if it is here. The head is kept until the answer begins, unless pieces follow it.
+    /// Takes the next piece of the body, if it is here. From then on the head is no longer kept.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, SendError> {
         let Some(upload) = &mut self.upload else { return Ok(Poll::Ready(())) };
         if let Some(wait) = &mut upload.wait {
@@ -216,10 +248,8 @@ impl Outgoing {
             return Ok(Poll::Ready(()));
         }
         upload.received.set(upload.received.get() + piece.len() as u64);
-        if self.written == self.head.len() {
-            self.head.clear();
-            self.written = 0;
-        }
+        self.is_whole = false;
+        self.head.drain(..std::mem::take(&mut self.written));
         match &mut upload.framing {
             Framing::Length(left) => {
                 *left = left.checked_sub(piece.len() as u64).ok_or(SendError::Length)?;

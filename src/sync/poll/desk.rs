@@ -9,9 +9,11 @@ use futures_util::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{News, RosterTask};
+use super::RosterTask;
 use crate::model::{MemberId, MemberState, Moment};
 use crate::store::{Change, Intent, StoredRoster};
+use crate::sync::expiry;
+use crate::sync::feed::News;
 use crate::sync::lifecycle::{self, Draft};
 use crate::sync::order::{
     Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Reply, Request,
@@ -32,9 +34,6 @@ const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// Ends are looked at this often at least, for the wall clock may be set.
 const LOOK: Duration = Duration::from_secs(30);
-
-/// A notice goes out so long before a device expires, or after half of its time if that is later.
-const NOTICE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is under way.
 #[derive(Default)]
@@ -124,7 +123,7 @@ impl RosterTask {
                 "the gateway has not heard from the controller yet; `ztgate status` tells what it waits for";
             Err(OrderError(why.to_owned()))
         } else {
-            lifecycle::draft(order, &self.known, &config, by, self.clock.now())
+            lifecycle::draft(order, &self.known, &config, self.gateway, by, self.clock.now())
         };
         let draft = match drafted {
             Ok(draft) => draft,
@@ -398,7 +397,7 @@ impl RosterTask {
             .known
             .members
             .iter()
-            .filter(|member| lifecycle::is_due_notice(member, now, NOTICE))
+            .filter(|member| expiry::is_due_notice(member, now))
             .map(|m| m.id)
             .collect();
         if due.is_empty() {
@@ -407,7 +406,7 @@ impl RosterTask {
         let before = self.known.clone();
         for id in due {
             if let Some(member) = self.known.members.iter_mut().find(|member| member.id == id) {
-                member.noticed = member.profile.until;
+                member.notice = None;
             }
             if let Some(member) = self.known.members.iter().find(|member| member.id == id) {
                 let view = Box::new(self.view_of(member, now));
@@ -422,7 +421,7 @@ impl RosterTask {
     pub(super) fn until_due(&self) -> Duration {
         let (wall, now) = (self.clock.now(), Instant::now());
         let from_wall = |at: Timestamp| Duration::try_from(at.duration_since(wall)).unwrap_or_default();
-        let ends = lifecycle::next_moment(&self.known, NOTICE).map(from_wall);
+        let ends = expiry::next_moment(&self.known).map(from_wall);
         let waits = self.desk.waiting.iter().map(|waiting| waiting.until.saturating_duration_since(now));
         let tells = self
             .known

@@ -23,6 +23,7 @@ impl RosterTask {
         DeviceView {
             member: member.id,
             state: member.state,
+            own: self.gateway == Some(member.id),
             name: member.profile.name.clone(),
             owner: member.profile.owner.clone(),
             groups: member.profile.groups.clone(),

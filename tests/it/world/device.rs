@@ -110,7 +110,8 @@ impl<'a> Device<'a> {
         tokio::time::timeout(SOON, refused).await.unwrap_or_else(|_| panic!("never refused with {code}"));
     }
 
-    async fn connect(&self, port: u16) -> TcpStream {
+    /// The stream itself, to a port of the gateway's.
+    pub async fn connect(&self, port: u16) -> TcpStream {
         self.try_connect(port).await.unwrap()
     }
 

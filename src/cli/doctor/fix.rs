@@ -1,0 +1,269 @@
+//! `ztgate doctor --fix`: each unsafe setting of the network shown with the exact change, and mended after a yes.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::cli::style::{Style, Tone, foreign};
+use crate::cli::{NO, WRONG};
+use crate::model::{MemberId, NetworkId};
+use crate::sync;
+use crate::zerotier::{ApiError, Controller, ControllerMember, ControllerView, Fix, NodeClient, Proposal};
+
+use super::{DoctorArgs, NetworkWord, fill};
+
+/// Asks the controller what is not safe, and makes each change that is said yes to.
+///
+/// # Errors
+/// The configuration is not right, or the controller cannot be asked. What goes wrong with one change is told in its place.
+pub fn run(args: &DoctorArgs, file: &Path, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCode> {
+    if let Some(words) = misused(args, io::stdin().is_terminal()) {
+        eprintln!("ztgate: {words}");
+        return Ok(ExitCode::from(WRONG));
+    }
+    let config = crate::cli::load(file)?;
+    let node = NodeClient::new(&config.node.url, &config.node.token_file)?;
+    let controller = sync::controller(&config, &node)?;
+    let yes = args.yes;
+    // Standard output is data, so the question goes beside it.
+    let mut consent = |_: &Proposal| {
+        if yes { Ok(true) } else { confirmed(&mut io::stdin().lock(), &mut io::stderr().lock()) }
+    };
+    // Nothing else runs on this thread, so that it may wait for a person.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let (word, own) = tokio::join!(NetworkWord::ask(&*controller), node.status());
+        let unsafe_now = Unsafe::of(word?, own.ok().map(|node| node.address));
+        let shown = if args.json { &mut io::sink() } else { &mut *out };
+        unsafe_now.mend(&*controller, &mut consent, shown, style).await
+    })?;
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// Why this cannot be done the way it was asked for.
+fn misused(args: &DoctorArgs, terminal: bool) -> Option<&'static str> {
+    match (args.yes, args.json) {
+        (true, _) => None,
+        (false, true) => Some("--json asks no questions; type: ztgate doctor --fix --yes --json"),
+        (false, false) if terminal => None,
+        (false, false) => Some(
+            "there is no terminal to ask at; look first: ztgate doctor, then say yes to all: ztgate doctor --fix --yes",
+        ),
+    }
+}
+
+/// Asks a person. Whatever is not a yes, the end of the input too, is a no.
+fn confirmed(answers: &mut dyn BufRead, talk: &mut dyn Write) -> io::Result<bool> {
+    write!(talk, "Make this change at the controller? [y/N] ")?;
+    talk.flush()?;
+    let mut answer = String::new();
+    let ended = answers.read_line(&mut answer)? == 0;
+    if ended {
+        writeln!(talk)?;
+    }
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+/// A network with settings that are not safe.
+struct Unsafe {
+    network: NetworkId,
+    proposals: Vec<Proposal>,
+    /// Who is on the network only because it is public.
+    uninvited: Vec<Uninvited>,
+}
+
+struct Uninvited {
+    member: MemberId,
+    label: Option<String>,
+    /// This machine itself.
+    own: bool,
+}
+
+impl Unsafe {
+    /// `own` is this machine's member.
+    fn of(word: NetworkWord, own: Option<MemberId>) -> Self {
+        let NetworkWord { view: ControllerView { network, members, .. }, proposals } = word;
+        let uninvited = |member: ControllerMember| Uninvited {
+            member: member.id,
+            label: member.label,
+            own: Some(member.id) == own,
+        };
+        let uninvited = members.into_iter().filter(|member| !member.authorized).map(uninvited).collect();
+        Self { network, proposals, uninvited }
+    }
+
+    /// Shows each change, and makes those that `consent` is given to.
+    ///
+    /// # Errors
+    /// Nothing can be shown or asked any more; what was made before that stands.
+    async fn mend(
+        self,
+        controller: &dyn Controller,
+        consent: &mut dyn FnMut(&Proposal) -> io::Result<bool>,
+        out: &mut dyn Write,
+        style: Style,
+    ) -> anyhow::Result<FixReport> {
+        let mut changes = Vec::with_capacity(self.proposals.len());
+        if self.proposals.is_empty() {
+            writeln!(out, "nothing to do: the settings of network {} are safe", self.network)?;
+        }
+        for proposal in &self.proposals {
+            out.write_all(self.shown(proposal, style).as_bytes())?;
+            // Otherwise the question is there before what it is about.
+            out.flush()?;
+            let outcome = match self.objection(proposal.fix) {
+                Some(why) => Outcome::Left { why },
+                None if consent(proposal)? => Outcome::of(controller.apply(proposal).await),
+                None => Outcome::Left { why: "the answer was no".to_owned() },
+            };
+            writeln!(out, "{}\n", outcome.line(style))?;
+            changes.push(Change::new(proposal, outcome));
+        }
+        Ok(FixReport { network: self.network, changes })
+    }
+
+    /// Why a change is not even asked for.
+    fn objection(&self, fix: Fix) -> Option<String> {
+        let own = self.uninvited.iter().find(|uninvited| uninvited.own).filter(|_| fix == Fix::Private)?;
+        Some(format!(
+            "this machine ({}) is not authorised itself and would lose the network; authorise it at the controller, then \
+             type the command again",
+            own.member
+        ))
+    }
+
+    /// A change with what it costs.
+    fn shown(&self, proposal: &Proposal, style: Style) -> String {
+        let mut text = format!("{}\n", style.paint(Tone::Head, &proposal.fix.to_string()));
+        text.push_str(&diff(proposal, style));
+        text.push_str("  cost: ");
+        fill(&mut text, proposal.fix.cost(), 8, style);
+        if proposal.fix == Fix::Private && !self.uninvited.is_empty() {
+            let names: Vec<String> = self.uninvited.iter().map(Uninvited::name).collect();
+            text.push_str("  cut off: ");
+            fill(&mut text, &names.join(", "), 11, style);
+        }
+        text
+    }
+}
+
+impl Uninvited {
+    fn name(&self) -> String {
+        let label = self.label.as_deref().map(foreign);
+        match (self.own, label) {
+            (true, _) => format!("{} (this machine)", self.member),
+            (false, Some(label)) => format!("{} ({label})", self.member),
+            (false, None) => self.member.to_string(),
+        }
+    }
+}
+
+/// A proposal's own diff in colour, without all of what stays as it is.
+fn diff(proposal: &Proposal, style: Style) -> String {
+    const KEPT_SHOWN: usize = 3;
+    let text = proposal.to_string();
+    let mut lines = text.lines();
+    let field = lines.next().unwrap_or_default();
+    let is_change = |line: &&str| line.starts_with(['-', '+']);
+    let (changed, kept): (Vec<_>, Vec<_>) = lines.partition(is_change);
+    let mut shown = vec![field.to_owned()];
+    shown.extend(changed.iter().map(|line| {
+        let tone = if line.starts_with('+') { Tone::Good } else { Tone::Bad };
+        style.paint(tone, line)
+    }));
+    let (near, far) = kept.split_at(kept.len().min(KEPT_SHOWN));
+    shown.extend(near.iter().map(|line| style.paint(Tone::Quiet, line)));
+    if !far.is_empty() {
+        shown.push(style.paint(Tone::Quiet, &format!("    ({} more, which stay as they are)", far.len())));
+    }
+    shown.push(String::new());
+    shown.join("\n")
+}
+
+/// What was done about each setting; as JSON, too.
+#[derive(Debug, Serialize)]
+struct FixReport {
+    network: NetworkId,
+    changes: Vec<Change>,
+}
+
+#[derive(Debug, Serialize)]
+struct Change {
+    fix: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<MemberId>,
+    field: String,
+    before: Vec<String>,
+    after: Vec<String>,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// How a change went.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+enum Outcome {
+    /// It is there: the controller said so when it was asked again.
+    Made,
+    /// It was not tried.
+    Left {
+        why: String,
+    },
+    Failed {
+        why: String,
+    },
+    /// It may be there or not.
+    Unsure {
+        why: String,
+    },
+}
+
+impl FixReport {
+    /// 1 if anything is left as it was, else 0.
+    fn exit_code(&self) -> u8 {
+        if self.changes.iter().all(|change| change.outcome == Outcome::Made) { 0 } else { NO }
+    }
+}
+
+impl Change {
+    fn new(proposal: &Proposal, outcome: Outcome) -> Self {
+        let (fix, member) = match proposal.fix {
+            Fix::Private => ("private", None),
+            Fix::BridgeOff(member) => ("bridge-off", Some(member)),
+            Fix::DropUnauthenticated => ("drop-unauthenticated", None),
+        };
+        let (field, before, after) = (proposal.field(), proposal.before(), proposal.after());
+        Self { fix, member, field, before, after, outcome }
+    }
+}
+
+impl Outcome {
+    fn of(applied: Result<(), ApiError>) -> Self {
+        match applied {
+            Ok(()) => Self::Made,
+            Err(error @ ApiError::Unsure { .. }) => Self::Unsure { why: error.to_string() },
+            Err(error) => Self::Failed { why: error.to_string() },
+        }
+    }
+
+    fn line(&self, style: Style) -> String {
+        match self {
+            Self::Made => format!("{}, and read back from the controller", style.paint(Tone::Good, "made")),
+            Self::Left { why } => format!("{} as it was: {why}", style.paint(Tone::Odd, "left")),
+            Self::Failed { why } => format!("{}: {why}", style.paint(Tone::Bad, "failed")),
+            Self::Unsure { why } => format!("{}: {why}", style.paint(Tone::Bad, "unsure")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! `ztgate sync`: asks the controller now and brings it in step.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::sync::{Difference, Done, Order, Step};
+
+use super::order;
+use super::style::{Style, Tone, harmless};
+
+#[derive(Debug, clap::Args)]
+pub struct SyncArgs {
+    /// Only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &SyncArgs, config: &Path, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCode> {
+    order::carry_out(&Order::Sync { dry_run: args.dry_run }, args.json, config, out, style)
+}
+
+/// How gateway and controller differ, as a diff of what the controller says.
+pub fn plan(done: &Done, style: Style) -> String {
+    if done.plan.is_empty() {
+        return format!("{}\n", style.paint(Tone::Good, "in step"));
+    }
+    style.columns(&done.plan.iter().map(line).collect::<Vec<_>>())
+}
+
+fn line(difference: &Difference) -> Vec<(Tone, String)> {
+    let Difference { member, name, here, authorized, step, why } = difference;
+    let name = name.as_ref().map(ToString::to_string).unwrap_or_default();
+    let word = |authorized: bool| if authorized { "authorised" } else { "deauthorised" };
+    let (tone, sign, change) = match step {
+        Step::Authorize => (Tone::Good, "+", format!("{} -> {}", word(*authorized), word(true))),
+        Step::Deauthorize => (Tone::Bad, "-", format!("{} -> {}", word(*authorized), word(false))),
+        Step::Leave => (Tone::Odd, "=", format!("{}, {here} here", word(*authorized))),
+    };
+    vec![
+        (tone, format!("{sign} {name}")),
+        (tone, member.to_string()),
+        (tone, change),
+        (Tone::Quiet, format!("({})", harmless(why))),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MemberState;
+
+    fn difference(name: &str, here: MemberState, authorized: bool, step: Step, why: &str) -> Difference {
+        let member = if name == "red-phone" { "c4c8812898" } else { "a000000002" }.parse().unwrap();
+        Difference { member, name: name.parse().ok(), here, authorized, step, why: why.to_owned() }
+    }
+
+    #[test]
+    fn the_plan_reads_as_a_diff() {
+        let plan = vec![
+            difference("red-phone", MemberState::Revoked, true, Step::Deauthorize, "revoked here"),
+            difference("kids-tablet", MemberState::Active, false, Step::Authorize, "admitted here"),
+            difference(
+                "",
+                MemberState::Pending,
+                true,
+                Step::Leave,
+                "authorised by someone else; ztgate admit a000000002",
+            ),
+        ];
+        let done = Done { plan, ..Done::default() };
+        insta::assert_snapshot!(super::plan(&done, Style::PLAIN), @r"
+        - red-phone    c4c8812898  authorised -> deauthorised  (revoked here)
+        + kids-tablet  a000000002  deauthorised -> authorised  (admitted here)
+        =              a000000002  authorised, pending here    (authorised by someone else; ztgate admit a000000002)
+        ");
+        assert_eq!(super::plan(&Done::default(), Style::PLAIN), "in step\n");
+    }
+}
