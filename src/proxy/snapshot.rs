@@ -1,7 +1,7 @@
 //! What the data path knows of the world: one immutable value, swapped whole.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -24,19 +24,28 @@ pub struct Snapshot {
 pub struct Shared {
     current: ArcSwap<Snapshot>,
     generation: AtomicU64,
+    /// Rosters that a thread may still look at. Freed here and not there: taking one of ten thousand members apart would hold
+    /// up every request of the thread that happened to let go of it last.
+    retired: Mutex<Vec<Arc<Roster>>>,
 }
 
 impl Shared {
     pub fn new(roster: Arc<Roster>, rules: Arc<Rules>, site: Arc<Site>) -> Arc<Self> {
         let first = Snapshot { roster, rules, site, generation: 1 };
-        Arc::new(Self { current: ArcSwap::from_pointee(first), generation: AtomicU64::new(1) })
+        let current = ArcSwap::from_pointee(first);
+        Arc::new(Self { current, generation: AtomicU64::new(1), retired: Mutex::default() })
     }
 
     /// Puts a new snapshot in place of the old one. Only one thread may do so.
     pub fn swap(&self, roster: Arc<Roster>, rules: Arc<Rules>, site: Arc<Site>) {
         let generation = self.generation.load(Ordering::Relaxed) + 1;
-        self.current.store(Arc::new(Snapshot { roster, rules, site, generation }));
+        let old = self.current.swap(Arc::new(Snapshot { roster, rules, site, generation }));
         self.generation.store(generation, Ordering::Release);
+        // No thread that carries traffic takes this lock. What it guards is whole after a panic, too.
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.push(old.roster.clone());
+        drop(old);
+        retired.retain(|roster| Arc::strong_count(roster) > 1);
     }
 
     pub fn load(&self) -> Arc<Snapshot> {

@@ -1,6 +1,7 @@
 //! Devices from the first knock to the last: what a person orders, what the device meets, and what the controller is told.
 
 mod disk;
+mod elsewhere;
 mod faults;
 mod killed;
 

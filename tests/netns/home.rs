@@ -137,7 +137,8 @@ impl Home {
         Gateway { process, log: self.files.path().join("log") }
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// Another verb, to be run beside the gateway.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ztgate"));
         command.arg("--config").arg(self.config()).args(words).env_remove("ZTGATE_LOG");
         command

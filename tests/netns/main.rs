@@ -13,6 +13,7 @@ mod firewall;
 mod harness;
 mod home;
 mod identity;
+mod orders;
 mod proof;
 mod running;
 

@@ -139,25 +139,6 @@ async fn an_odd_list_moves_nobody_and_is_told_nothing() {
     assert_eq!(world.network().writes(), []);
 }
 
-/// The smaller right wins, whoever holds it.
-#[tokio::test]
-async fn nobody_is_let_in_by_somebody_else_s_edit() {
-    let world = home().start().await;
-    world.order(revoke("red-phone")).await;
-    for device in ["red-phone", "tablet"] {
-        world.network().change(|net| net.authorize(world.id(device), true));
-    }
-    world.poll().await;
-    let plan = world.look().await.unwrap().plan;
-    for device in ["red-phone", "tablet"] {
-        world.from(device).get("wiki", "/").await.refused("member-pending");
-        let difference = plan.iter().find(|difference| difference.member == world.id(device)).unwrap();
-        assert_eq!(difference.step, ztgate::sync::Step::Leave, "{device}");
-        assert!(difference.why.contains("ztgate admit"), "{}", difference.why);
-    }
-    assert_eq!(world.told(), [("red-phone", false)]);
-}
-
 /// A wall clock that somebody sets, over the machine's own that nobody can.
 #[derive(Default)]
 struct SetClock(AtomicI64);

@@ -1,5 +1,7 @@
 //! What takes minutes or gigabytes: big bodies in flat memory, thousands of connections, a killed gateway.
 
+mod members;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use ztgate::audit::Retention;
 use ztgate::config::{self, Config, Problems};
-use ztgate::demo::standin::{Fault, NodeStandin, StandinHandle};
+use ztgate::demo::standin::{Fault, NodeStandin, REAL_MEMBERS, StandinHandle, StandinMember};
 use ztgate::gateway::{self, Gateway};
 use ztgate::linux::clock::SystemClock;
 use ztgate::model::{Clock, MemberId};
@@ -82,6 +82,12 @@ impl World {
     /// A device that the controller has never heard of.
     pub fn stranger(mut self, name: &str) -> Self {
         self.plan.stranger(name);
+        self
+    }
+
+    /// A device that asks to join later, in a world of at most three others: [`Live::joins`].
+    pub fn absent(mut self, name: &str) -> Self {
+        self.plan.absent(name);
         self
     }
 
@@ -251,6 +257,21 @@ impl Live {
         let id = self.id(device);
         self.network.change(|net| net.authorize(id, false));
         self.poll().await;
+    }
+
+    /// An absent device asks to join, or comes to the record that was made for it.
+    pub fn joins(&self, device: &str) {
+        let (id, address) = (self.id(device), self.plan.address(device));
+        let is_its = |identity: &&&str| identity.starts_with(&id.to_string());
+        let identity = *REAL_MEMBERS.iter().find(is_its).expect("an identity of its own");
+        self.network.change(|net| {
+            if net.member(id).is_none() {
+                net.members.push(StandinMember::new(identity));
+            }
+            let member = net.member(id).expect("it was just put there");
+            member.identity = Some(identity.to_owned());
+            member.assigned.push(address);
+        });
     }
 
     /// Has the controller asked now, and waits for the new roster.

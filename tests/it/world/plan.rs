@@ -32,7 +32,7 @@ pub struct Plan {
 struct Device {
     name: String,
     id: MemberId,
-    /// `None` for a stranger.
+    /// `None` for one that is not in the network at first.
     identity: Option<&'static str>,
     admitted: bool,
 }
@@ -55,6 +55,12 @@ impl Plan {
 
     pub fn stranger(&mut self, name: &str) {
         let id = STRANGER.parse().unwrap();
+        self.devices.push(Device { name: name.to_owned(), id, identity: None, admitted: false });
+    }
+
+    /// A device of which the controller has not heard yet.
+    pub fn absent(&mut self, name: &str) {
+        let id = REAL_MEMBERS[4].split(':').next().unwrap().parse().unwrap();
         self.devices.push(Device { name: name.to_owned(), id, identity: None, admitted: false });
     }
 

@@ -22,6 +22,8 @@ pub enum Upstream {
     Secure(Script, TlsAcceptor),
     /// Nobody listens.
     Down,
+    /// A server that a test runs by itself, on this port.
+    Elsewhere(u16),
 }
 
 impl Upstream {
@@ -29,7 +31,7 @@ impl Upstream {
     pub fn over_tls(self, pair: &Pair) -> Self {
         match self {
             Self::Runs(script) | Self::Secure(script, _) => Self::Secure(script, pair.acceptor()),
-            Self::Down => Self::Down,
+            other @ (Self::Down | Self::Elsewhere(_)) => other,
         }
     }
 
@@ -123,15 +125,21 @@ impl RunningUpstream {
         let (script, tls) = match upstream.clone() {
             Upstream::Runs(script) => (script, None),
             Upstream::Secure(script, tls) => (script, Some(tls)),
-            Upstream::Down => {
-                let (port, held) = reserve();
+            Upstream::Down | Upstream::Elsewhere(_) => {
+                let (port, held) = match upstream {
+                    Upstream::Elsewhere(port) => (*port, None),
+                    _ => {
+                        let (port, held) = reserve();
+                        (port, Some(held))
+                    }
+                };
                 return Self {
                     port,
                     seen,
                     connections,
                     serving: None,
                     script_failed: Arc::default(),
-                    _held: Some(held),
+                    _held: held,
                 };
             }
         };
