@@ -1,8 +1,8 @@
 //! The real program in the gateway's namespace.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -20,10 +20,12 @@ pub enum Privileges {
     NoNetAdmin,
 }
 
-/// `ztgate run`, with the service `wiki` that a (red-phone) and b (tablet) may open. Dropping it ends it.
+/// `ztgate run`, with the service `wiki` that a (red-phone), b (tablet) and the group family may open. Dropping it ends it.
 pub struct Gateway {
-    child: Child,
+    /// None while it is stopped.
+    child: Option<Child>,
     folder: tempfile::TempDir,
+    privileges: Privileges,
 }
 
 impl Gateway {
@@ -44,14 +46,21 @@ impl Gateway {
         let config = format!(
             "network = \"{NETWORK}\"\nzone = \"home.arpa\"\nstate_dir = \"state\"\n\
              [controller]\nkind = \"local\"\ntoken_file = \"{}\"\n\
-             [service.wiki]\nupstream = \"http://{UPSTREAM}\"\nallow = [\"red-phone\", \"tablet\"]\n",
+             [service.wiki]\nupstream = \"http://{UPSTREAM}\"\nallow = [\"red-phone\", \"tablet\", \"family\"]\n",
             token.display()
         );
         let devices = format!("[device.red-phone]\nid = \"{}\"\n[device.tablet]\nid = \"{}\"\n", A.id, B.id);
         fs::write(folder.path().join("ztgate.toml"), config).unwrap();
         fs::write(folder.path().join("policy/devices.toml"), devices).unwrap();
 
-        let mut command = match privileges {
+        let mut gateway = Self { child: None, folder, privileges };
+        gateway.start_again();
+        gateway
+    }
+
+    /// Starts it once more on what it kept.
+    pub fn start_again(&mut self) {
+        let mut command = match self.privileges {
             Privileges::All => GATEWAY.command(env!("CARGO_BIN_EXE_ztgate")),
             Privileges::NoNetAdmin => {
                 let mut command = GATEWAY.command("setpriv");
@@ -60,15 +69,38 @@ impl Gateway {
                 command
             }
         };
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        command.arg("--config").arg(folder.path().join("ztgate.toml")).arg("run");
+        let log = File::options().create(true).append(true).open(self.file("log")).unwrap();
+        command.arg("--config").arg(self.file("ztgate.toml")).arg("run");
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Self { child, folder }
+        let before = self.child.replace(child);
+        assert!(before.is_none(), "it runs already");
+        let answers = || self.ztgate(&["status"]).status.success().then_some(());
+        within(Duration::from_secs(10), "the gateway answers", answers);
+    }
+
+    /// Ends it in order.
+    pub fn stop(&mut self) {
+        let status = self.end(libc::SIGTERM);
+        assert!(status.is_some_and(|status| status.success()), "ztgate run did not end in order");
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.end(libc::SIGKILL);
+    }
+
+    fn end(&mut self, signal: i32) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
+        // SAFETY: no memory is involved; the child is not reaped yet, so the number is its own.
+        unsafe { libc::kill(child.id() as i32, signal) };
+        child.wait().ok()
     }
 
     /// Waits until the member's requests reach the service.
     pub fn lets_in(&self, host: Host) -> Duration {
-        let open = || host.curl("http://wiki.home.arpa/", GATEWAY.v4, &[]).ok().filter(|it| it.status == 200);
+        // A device that comes to be let in finds its packets dropped at first, and Linux repeats them ever more slowly.
+        let soon = ["--connect-timeout", "0.5"];
+        let open = || host.curl("http://wiki.home.arpa/", GATEWAY.v4, &soon).ok().filter(|it| it.status == 200);
         let (answer, time) = within(Duration::from_secs(60), "a member is let in", open);
         answer.upstream_saw_member(host);
         time
@@ -96,7 +128,7 @@ impl Gateway {
     }
 
     pub fn status(&self) -> Value {
-        serde_json::from_str(&self.says(&["status", "--json"])).unwrap()
+        self.json(&["status"])
     }
 
     /// The findings of `doctor` that are not well: check, what, mend.
@@ -106,6 +138,28 @@ impl Gateway {
         findings.iter().filter(|it| it["grade"] != "ok").map(ToString::to_string).collect()
     }
 
+    /// What a command prints as JSON.
+    pub fn json(&self, words: &[&str]) -> Value {
+        serde_json::from_str(&self.says(&[words, &["--json"]].concat())).unwrap()
+    }
+
+    /// What the list of devices says of one; null if it does not name it.
+    pub fn device(&self, host: Host) -> Value {
+        let all = self.json(&["devices"]);
+        all.as_array().unwrap().iter().find(|it| it["member"] == host.id).cloned().unwrap_or_default()
+    }
+
+    /// What `sync` would do about each difference from the controller.
+    pub fn plan(&self) -> Vec<Value> {
+        self.json(&["sync", "--dry-run"])["plan"].as_array().cloned().unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub fn is_in_step(&self) {
+        let plan = self.plan();
+        assert!(plan.is_empty(), "{plan:?}");
+    }
+
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -113,13 +167,11 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // SAFETY: no memory is involved; the child is not reaped yet, so the number is its own.
-        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
-        let status = self.child.wait();
         if thread::panicking() {
+            self.end(libc::SIGTERM);
             println!("{}", fs::read_to_string(self.file("log")).unwrap_or_default());
-        } else {
-            assert!(status.is_ok_and(|status| status.success()), "ztgate run did not end in order");
+        } else if self.child.is_some() {
+            self.stop();
         }
     }
 }

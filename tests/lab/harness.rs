@@ -9,10 +9,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use ztgate::linux::interfaces::{Interface, interfaces};
 
-use crate::upstream;
+use crate::upstream::{self, Ended};
 
 pub const NETWORK: &str = "5e02d9cb41c0ffee";
 
@@ -40,9 +40,15 @@ pub const B: Host = Host {
     rfc4193: "fd5e:2d9:cb41:c0ff:ee99:93bc:ba17:eef8",
     six_plane: "fc1f:c226:25bc:ba17:eef8::1",
 };
-/// Asked to join, and was never authorised.
-pub const C: Host =
-    Host { name: "c", id: "c46f4e4b8f", mac: "ee:3b:af:0f:80:56", v4: "", rfc4193: "", six_plane: "" };
+/// Asked to join, and was never authorised: it has no IPv4 address, and may use neither of the others.
+pub const C: Host = Host {
+    name: "c",
+    id: "c46f4e4b8f",
+    mac: "ee:3b:af:0f:80:56",
+    v4: "",
+    rfc4193: "fd5e:2d9:cb41:c0ff:ee99:93c4:6f4e:4b8f",
+    six_plane: "fc1f:c226:25c4:6f4e:4b8f::1",
+};
 /// The planet's root. It is on the underlay alone.
 pub const ROOT: Host = Host { name: "root", id: "0cc5dbc348", mac: "", v4: "", rfc4193: "", six_plane: "" };
 /// Where the gateway's machine is on the underlay.
@@ -170,7 +176,7 @@ pub struct Lab {
     script: PathBuf,
     homes: tempfile::TempDir,
     /// When each endless answer of the service ended.
-    pub ended: mpsc::Receiver<Instant>,
+    ended: mpsc::Receiver<Ended>,
 }
 
 impl Lab {
@@ -224,6 +230,36 @@ impl Lab {
         let path = format!("/controller/network/{NETWORK}/member/{}", host.id);
         let said = self.api(GATEWAY, "POST", &path, body);
         assert_eq!(said["id"], host.id, "{said}");
+    }
+
+    /// A member's record at the controller.
+    pub fn member(&self, host: Host) -> Value {
+        let path = format!("/controller/network/{NETWORK}/member/{}", host.id);
+        self.api(GATEWAY, "GET", &path, &Value::Null)
+    }
+
+    /// Has a machine leave the network, and the controller forget that it ever asked.
+    pub fn forget(&self, host: Host) {
+        self.api(host, "DELETE", &format!("/network/{NETWORK}"), &Value::Null);
+        let forgotten = || {
+            // Its last question may arrive after the first time.
+            let path = format!("/controller/network/{NETWORK}/member/{}", host.id);
+            self.api(GATEWAY, "DELETE", &path, &Value::Null);
+            self.member(host).is_null().then_some(())
+        };
+        within(Duration::from_secs(5), "the controller forgets it", forgotten);
+    }
+
+    /// Has a machine ask to join.
+    pub fn join(&self, host: Host) {
+        self.api(host, "POST", &format!("/network/{NETWORK}"), &json!({}));
+    }
+
+    /// When the service's endless answer to a member, begun by this flow, ended. Fails after `limit`.
+    #[track_caller]
+    pub fn film_ended(&self, host: Host, since: Instant, limit: Duration) -> Instant {
+        let ended = || self.ended.try_iter().find(|it| it.member == host.id && it.at >= since);
+        within(limit, &format!("the service is not read any more for {}", host.name), ended).0.at
     }
 
     /// Changes the network's settings at the controller.

@@ -10,14 +10,17 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = ".clippy.toml spares test functions, not their helpers"
+    clippy::disallowed_methods,
+    reason = ".clippy.toml spares test functions, not their helpers, and the clock of all these processes is the wall's"
 )]
 
 #[allow(dead_code, reason = "the lab needs one of its lies")]
 #[path = "../netns/attacker.rs"]
 mod attacker;
+mod admit;
 mod commands;
 mod device;
+mod film;
 mod gateway;
 mod harness;
 mod identity;
@@ -39,7 +42,12 @@ const FLOWS: &[(&str, Flow)] = &[
     ("an ARP lie is refused with its code", identity::an_arp_lie_is_refused),
     ("pinned neighbours give an ARP lie no answer", identity::an_arp_lie_meets_pinned_neighbours),
     ("the underlay does not reach the gateway", identity::the_underlay_does_not_reach_the_gateway),
-    ("a deauthorised member is cut off and stays out", revoke::a_deauthorised_member_is_cut_off),
+    ("a device knocks, is admitted and opens a service", admit::a_device_knocks_and_is_admitted),
+    ("a guest goes at its second", admit::a_guest_goes_at_its_second),
+    ("a revoked device loses its film and is restored", revoke::a_revoked_device_loses_its_film),
+    ("a revoked device stays out whatever restarts", revoke::a_revoked_device_stays_out),
+    ("a revocation waits for its controller", revoke::a_revocation_waits_for_its_controller),
+    ("sync tells an edit at the controller", admit::sync_tells_an_edit_at_the_controller),
     ("listeners follow the device", device::listeners_follow_the_device),
     ("a bridge stops everybody unless neighbours are pinned", settings::a_bridge_stops_everybody),
     ("a public network stops everybody", settings::a_public_network_stops_everybody),

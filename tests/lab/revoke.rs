@@ -1,87 +1,170 @@
-//! A member that the controller deauthorises in the middle of a download.
+//! A device that is put out in the middle of a film, stays out whatever restarts, and is let in again.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::film::Film;
 use crate::gateway::{Gateway, Privileges};
-use crate::harness::{B, GATEWAY, Lab, Undo, within};
+use crate::harness::{A, B, GATEWAY, Host, Lab, Undo, within};
+
+/// What the product promises, from the moment the gateway knows.
+pub const CUT: Duration = Duration::from_secs(2);
 
 /// The gateway asks its controller every 5 s; the rest is for a busy machine.
-const A_POLL: Duration = Duration::from_secs(6);
+pub const A_POLL: Duration = Duration::from_secs(6);
 
-pub fn a_deauthorised_member_is_cut_off(lab: &Lab) {
+pub fn a_revoked_device_loses_its_film(lab: &Lab) {
     let gateway = Gateway::start(lab, Privileges::All);
     let _undo = Undo(|| lab.set_member(B, &json!({ "authorized": true })));
-    let download = download();
-    let (_, first) =
-        within(Duration::from_secs(5), "bytes arrive", || (download.received() > 0).then_some(()));
-    println!("  first bytes after {first:?}");
+    let of_another = Film::start(A);
+    let revoke = || drop(gateway.says(&["revoke", "tablet", "--why", "left on the train"]));
+    let edit = || lab.set_member(B, &json!({ "authorized": false }));
+    let ways: [(&str, &dyn Fn(), Duration); 2] =
+        [("ztgate revoke", &revoke, CUT), ("an edit at the controller", &edit, A_POLL)];
+    for (what, way, limit) in ways {
+        let film = Film::start(B);
+        let began = Began::now();
+        way();
+        println!("  {what}: returned after {:?}", began.ago());
+        ends_everywhere(lab, &gateway, film, began, limit);
+        of_another.goes_on();
+        assert_eq!(lab.member(B)["authorized"], false);
+        println!("  history: {}", newest(&gateway));
+        gateway.is_in_step();
 
-    let deauthorised = Instant::now();
-    lab.set_member(B, &json!({ "authorized": false }));
-    let ended = lab.ended.recv_timeout(A_POLL).expect("the service is still being read for b");
-    println!("  cut after {:?}", ended - deauthorised);
-    // ZeroTier drops what b sends and not what it is sent: a reset arrives, where an orderly end would wait for b's word.
-    let (end, heard) = download.end();
-    println!("  b hears \"{end}\" after {:?}", heard - deauthorised);
+        gateway.says(&["restore", "tablet"]);
+        println!("  restored: let in after {:?}", gateway.lets_in(B));
+        gateway.is_in_step();
+    }
+    of_another.stop();
+}
+
+/// A moment on both clocks.
+#[derive(Clone, Copy)]
+pub struct Began {
+    pub at: Instant,
+    pub wall: jiff::Timestamp,
+}
+
+impl Began {
+    pub fn now() -> Self {
+        Self { at: Instant::now(), wall: jiff::Timestamp::now() }
+    }
+
+    pub fn ago(self) -> Duration {
+        self.at.elapsed()
+    }
+}
+
+/// A film ends within `limit` from then on: for the service, for the device, and by the audit log.
+#[track_caller]
+pub fn ends_everywhere(lab: &Lab, gateway: &Gateway, film: Film, from: Began, limit: Duration) {
+    let host = film.host;
+    let cut = lab.film_ended(host, from.at, limit).saturating_duration_since(from.at);
+    // ZeroTier drops what a deauthorised member sends and not what it is sent: a reset arrives, where an orderly end would
+    // wait for its word.
+    let (end, heard) = film.end();
+    let heard = heard.saturating_duration_since(from.at);
+    let words = ["audit", "--json", "--member", host.id];
+    let record = || {
+        let records = gateway.says(&words);
+        let mut records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.find(|it| it["ended"] == "cut" && ended(it) >= from.wall)
+    };
+    let (record, _) = within(Duration::from_secs(3), "the record is kept", record);
+    let recorded = Duration::try_from(ended(&record).duration_since(from.wall)).unwrap();
+    println!(
+        "  the film of {}: the service is left after {cut:?}, \"{end}\" after {heard:?}, recorded {recorded:?}",
+        host.name
+    );
     assert!(end.contains("reset"), "{end}");
+    for time in [cut, heard, recorded] {
+        assert!(time < limit, "{time:?}");
+    }
+}
 
+/// When what a record is about ended.
+fn ended(record: &Value) -> jiff::Timestamp {
+    let began: jiff::Timestamp = record["time"].as_str().unwrap().parse().unwrap();
+    began + Duration::from_micros(record["micros"].as_u64().unwrap())
+}
+
+/// The newest line of b's history.
+fn newest(gateway: &Gateway) -> String {
+    let history = gateway.says(&["audit", "--control", "--device", "tablet", "-n", "1"]);
+    history.trim().to_owned()
+}
+
+pub fn a_revoked_device_stays_out(lab: &Lab) {
+    let mut gateway = Gateway::start(lab, Privileges::All);
+    let _undo = Undo(|| lab.set_member(B, &json!({ "authorized": true })));
+    gateway.says(&["revoke", "tablet"]);
     // A node that starts anew has forgotten the revocation, and lets b's packets through; the gateway has not.
-    lab.node(GATEWAY, "restart");
-    let (mut codes, until) = (Vec::new(), Instant::now() + Duration::from_secs(12));
+    let ways: [(&str, fn(&Lab, &mut Gateway)); 5] = [
+        ("the gateway's node restarts", |lab, _| lab.node(GATEWAY, "restart")),
+        ("it is killed and starts", |lab, _| {
+            lab.node(GATEWAY, "kill9");
+            lab.node(GATEWAY, "start");
+        }),
+        ("the gateway restarts", |_, gateway| {
+            gateway.stop();
+            gateway.start_again();
+        }),
+        ("the gateway is killed, the node restarts, the gateway starts", |lab, gateway| {
+            gateway.kill();
+            lab.node(GATEWAY, "restart");
+            gateway.start_again();
+        }),
+        ("b's node restarts", |lab, _| lab.node(B, "restart")),
+    ];
+    for (what, way) in ways {
+        way(lab, &mut gateway);
+        println!("  {what}: b gets {:?}, a is let in after {:?}", stays_out(B), gateway.lets_in(A));
+        assert_eq!(lab.member(B)["authorized"], false, "{what}");
+    }
+    gateway.is_in_step();
+    gateway.says(&["restore", "tablet"]);
+    println!("  restored: let in after {:?}", gateway.lets_in(B));
+    within(Duration::from_secs(10), "all of b's addresses can be used", || B.is_ready().then_some(()));
+    gateway.is_in_step();
+}
+
+/// What a device gets for some seconds, which may be anything but the service.
+#[track_caller]
+fn stays_out(host: Host) -> Vec<String> {
+    let (mut heard, until) = (Vec::new(), Instant::now() + Duration::from_secs(5));
     while Instant::now() < until {
-        let answer = B.curl("http://wiki.home.arpa/", GATEWAY.v4, &["--max-time", "2"]);
-        let said = answer.map_or_else(|error| error, |it| it.refusal.unwrap_or(it.status.to_string()));
-        assert_ne!(said, "200", "b is in again");
-        codes.push(said);
+        let answer = host.curl("http://wiki.home.arpa/", GATEWAY.v4, &["--max-time", "1"]);
+        let said = answer.map(|it| it.refusal.unwrap_or(it.status.to_string()));
+        assert_ne!(said, Ok("200".to_owned()), "{} is in again", host.name);
+        // curl's words tell the time in them.
+        heard.push(said.unwrap_or_else(|error| error.split(')').next().unwrap().to_owned() + ")"));
     }
-    codes.dedup();
-    println!("  b after the restart: {codes:?}");
-
-    lab.set_member(B, &json!({ "authorized": true }));
-    println!("  let in again after {:?}", gateway.lets_in(B));
+    heard.dedup();
+    heard
 }
 
-/// b's endless download.
-struct Download {
-    received: Arc<AtomicU64>,
-    reader: thread::JoinHandle<(String, Instant)>,
-}
+pub fn a_revocation_waits_for_its_controller(lab: &Lab) {
+    let mut gateway = Gateway::start(lab, Privileges::All);
+    let _undo = Undo(|| lab.set_member(B, &json!({ "authorized": true })));
+    lab.node(GATEWAY, "stop");
+    let asked = Instant::now();
+    let said = gateway.says(&["revoke", "tablet"]);
+    println!("  told after {:?}:\n    {}", asked.elapsed(), said.trim().replace('\n', "\n    "));
+    assert!(said.contains("not told yet"), "{said}");
 
-fn download() -> Download {
-    let received = Arc::<AtomicU64>::default();
-    let count = received.clone();
-    let reader = B.run(|| {
-        let mut stream = TcpStream::connect((GATEWAY.v4, 80)).unwrap();
-        thread::spawn(move || {
-            stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
-            write!(stream, "GET /endless HTTP/1.1\r\nHost: wiki.home.arpa\r\n\r\n").unwrap();
-            let mut buffer = [0; 65536];
-            loop {
-                match stream.read(&mut buffer) {
-                    Ok(0) => return ("end of file".to_owned(), Instant::now()),
-                    Ok(n) => count.fetch_add(n as u64, Ordering::Relaxed),
-                    Err(error) => return (error.to_string(), Instant::now()),
-                };
-            }
-        })
-    });
-    Download { received, reader }
-}
+    gateway.kill();
+    lab.node(GATEWAY, "start");
+    assert_eq!(lab.member(B)["authorized"], true, "nobody has told it");
+    let started = Instant::now();
+    gateway.start_again();
+    let told = || (lab.member(B)["authorized"] == false).then_some(());
+    within(Duration::from_secs(10), "the controller is told", told);
+    println!("  the controller knows {:?} after the gateway started", started.elapsed());
+    println!("  b gets {:?}", stays_out(B));
+    gateway.is_in_step();
 
-impl Download {
-    fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// How it ended for b, and when.
-    fn end(self) -> (String, Instant) {
-        self.reader.join().unwrap()
-    }
+    gateway.says(&["restore", "tablet"]);
+    println!("  restored: let in after {:?}", gateway.lets_in(B));
 }

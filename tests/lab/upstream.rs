@@ -11,9 +11,16 @@ use crate::harness::GATEWAY;
 /// Where it is, on the gateway's machine alone.
 pub const UPSTREAM: &str = "127.0.0.1:18080";
 
+/// An endless answer of the service that ended.
+pub struct Ended {
+    /// The member it was for, by `X-Ztgate-Member`.
+    pub member: String,
+    pub at: Instant,
+}
+
 /// Starts it: it answers with the head of the request, and to `/endless` for as long as it is listened to. Returns when
 /// each endless answer ended.
-pub fn serve() -> mpsc::Receiver<Instant> {
+pub fn serve() -> mpsc::Receiver<Ended> {
     let (tell, told) = mpsc::channel();
     GATEWAY.run(|| {
         let listener = TcpListener::bind(UPSTREAM).unwrap();
@@ -27,7 +34,7 @@ pub fn serve() -> mpsc::Receiver<Instant> {
     told
 }
 
-fn answer(stream: TcpStream, ended: &mpsc::Sender<Instant>) {
+fn answer(stream: TcpStream, ended: &mpsc::Sender<Ended>) {
     let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
     let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
     let mut stream = &stream;
@@ -38,7 +45,11 @@ fn answer(stream: TcpStream, ended: &mpsc::Sender<Instant>) {
             thread::sleep(Duration::from_millis(10));
             sent = send(&[b'x'; 4096]);
         }
-        let _ = ended.send(Instant::now());
+        let member = |line: &String| {
+            line.to_ascii_lowercase().strip_prefix("x-ztgate-member: ").map(str::to_owned)
+        };
+        let member = head.iter().find_map(member).unwrap_or_default();
+        let _ = ended.send(Ended { member, at: Instant::now() });
     } else {
         let body = head.join("\n");
         // A gateway that has gone is no fault of this service.
