@@ -66,6 +66,7 @@ pub fn draft(
         Order::Restore { who, until } => desk.restore(who, *until)?,
         Order::Edit { who, edit } => desk.edit(who, edit)?,
         Order::Import { devices, .. } => desk.import(devices)?,
+        Order::Note { what } => desk.note(what)?,
         Order::Sync { .. } => {}
     }
     desk.names_are_one(config)?;
@@ -330,6 +331,15 @@ impl<'a> Desk<'a> {
         if others > 0 {
             self.draft.notes.push(format!("{others} more that the list does not name stay as they are"));
         }
+        Ok(())
+    }
+
+    /// What concerns the network stands in the history of this machine's own member.
+    fn note(&mut self, what: &str) -> Result<(), OrderError> {
+        let unknown = "the gateway does not know its own member yet; see ztgate status";
+        let id = self.own.ok_or_else(|| OrderError::too_early(unknown))?;
+        let state = self.member(id).map_or(MemberState::Active, |member| member.state);
+        self.noted(id, state, what.chars().filter(|c| !c.is_control()).take(500).collect());
         Ok(())
     }
 

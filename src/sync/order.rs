@@ -28,6 +28,8 @@ pub enum Order {
     Edit { who: String, edit: Edit },
     /// Takes over a device list: names those that are known, admits those that wait or were never seen.
     Import { devices: Vec<Listed>, dry_run: bool },
+    /// Notes what somebody changed about the network itself. Nothing else comes of it.
+    Note { what: String },
     /// Asks the controller now, and brings it in step; with `dry_run`, tells what that would do.
     Sync { dry_run: bool },
 }

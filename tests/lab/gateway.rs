@@ -100,7 +100,8 @@ impl Gateway {
     pub fn lets_in(&self, host: Host) -> Duration {
         // A device that comes to be let in finds its packets dropped at first, and Linux repeats them ever more slowly.
         let soon = ["--connect-timeout", "0.5"];
-        let open = || host.curl("http://wiki.home.arpa/", GATEWAY.v4, &soon).ok().filter(|it| it.status == 200);
+        let open =
+            || host.curl("http://wiki.home.arpa/", GATEWAY.v4, &soon).ok().filter(|it| it.status == 200);
         let (answer, time) = within(Duration::from_secs(60), "a member is let in", open);
         answer.upstream_saw_member(host);
         time

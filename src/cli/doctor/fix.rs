@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::cli::style::{Style, Tone, foreign};
-use crate::cli::{NO, WRONG};
+use crate::cli::{NO, WRONG, ask};
 use crate::model::{MemberId, NetworkId};
-use crate::sync;
+use crate::sync::{self, Order};
 use crate::zerotier::{ApiError, Controller, ControllerMember, ControllerView, Fix, NodeClient, Proposal};
 
 use super::{DoctorArgs, NetworkWord, fill};
@@ -41,6 +41,11 @@ pub fn run(args: &DoctorArgs, file: &Path, out: &mut dyn Write, style: Style) ->
     })?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
+    }
+    for change in report.changes.iter().filter(|change| change.outcome == Outcome::Made) {
+        if let Err(error) = ask::order(file, &Order::Note { what: change.note() }) {
+            eprintln!("ztgate: made, but not in the gateway's control log: {error}");
+        }
     }
     Ok(ExitCode::from(report.exit_code()))
 }
@@ -212,6 +217,15 @@ struct Change {
     after: Vec<String>,
     #[serde(flatten)]
     outcome: Outcome,
+}
+
+impl Change {
+    /// What the control log says of it.
+    fn note(&self) -> String {
+        let member = self.member.map(|member| format!(" of member {member}")).unwrap_or_default();
+        let lines = |lines: &[String]| lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+        format!("{}{member}: {} -> {}", self.field, lines(&self.before), lines(&self.after))
+    }
 }
 
 /// How a change went.
