@@ -62,6 +62,12 @@ fn step(
     })
 }
 
+/// Whether `enforce` would put out more at once than it does by itself: a store from an old backup knows less than the
+/// controller, and must not throw a house off its network.
+pub fn is_too_much(put_out: usize, authorized: usize) -> bool {
+    put_out > 2 && put_out * 3 > authorized
+}
+
 /// What `enforce` adds to what the controller is to be told. Nothing else tells it anything by itself, and nothing at all
 /// ever authorises by itself.
 pub fn enforced(

@@ -260,7 +260,17 @@ impl RosterTask {
         let plan = plan::plan(&next, &view, &config.sync, self.gateway);
         // Without knowing which member it is itself, it puts nobody out.
         if config.sync == SyncMode::Enforce && !self.first_start && self.gateway.is_some() {
-            next.outbox.extend(plan::enforced(&plan, &next.outbox, wall));
+            let put_out = plan::enforced(&plan, &next.outbox, wall);
+            let authorized = view.members.iter().filter(|member| member.authorized).count();
+            if plan::is_too_much(put_out.len(), authorized) && !self.desk.sync_was_ordered() {
+                tracing::error!(
+                    "sync = \"enforce\" would put out {} of {authorized} members, which looks like a wrong or an old store; look: \
+                     ztgate sync --dry-run, and do it: ztgate sync",
+                    put_out.len()
+                );
+            } else {
+                next.outbox.extend(put_out);
+            }
         }
         self.taken_at = instant;
         let error = self.adopt(next, merged);

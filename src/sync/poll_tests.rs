@@ -443,6 +443,35 @@ async fn an_answer_that_was_on_its_way_takes_nothing_back() {
 }
 
 #[tokio::test]
+async fn enforce_puts_strangers_out_and_no_house_off_its_network() {
+    const C: &str = "00deadbeef:0:key";
+    const D: &str = "00deadbee0:0:key";
+    let world = World::new(&[(A, true)]);
+    let (mut task, _) = world.start();
+    poll(&mut task).await;
+    task.gateway = Some(id(A));
+    let enforce = Config { sync: SyncMode::Enforce, ..(*config(vec![])).clone() };
+    world.config.send_replace(Arc::new(enforce));
+    task.reconfigure();
+    world.says(&[(A, true), (B, true)]);
+    poll(&mut task).await;
+    assert_eq!(
+        task.known.outbox.keys().collect::<Vec<_>>(),
+        [&id(B)],
+        "one that somebody else let in is put out"
+    );
+
+    task.known.outbox.clear();
+    world.says(&[(A, true), (B, true), (C, true), (D, true)]);
+    poll(&mut task).await;
+    assert!(task.known.outbox.is_empty(), "three of four would be an old store's mistake");
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    task.hear(Request::CarryOut { order: Order::Sync { dry_run: false }, by: Actor("root".into()), reply });
+    poll(&mut task).await;
+    assert_eq!(task.known.outbox.len(), 3, "unless a person says so");
+}
+
+#[tokio::test]
 async fn a_guest_s_time_ends_at_the_second_it_says() {
     let world = World::new(&[(A, true), (B, false)]);
     let (mut task, feed) = world.start();

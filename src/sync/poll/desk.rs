@@ -80,6 +80,11 @@ impl Desk {
         self.told.get(&member).is_some_and(|&told| told >= asked)
     }
 
+    /// Whether a person waits to have controller and gateway brought in step.
+    pub fn sync_was_ordered(&self) -> bool {
+        self.syncs.iter().any(|(dry_run, ..)| !dry_run)
+    }
+
     pub fn trouble(&self, member: MemberId) -> Option<&str> {
         self.troubles.get(&member).map(|trouble| trouble.why.as_str())
     }
