@@ -62,7 +62,7 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
     };
     let gateway = Gateway::start(config, world)?;
     let overlay_task = tokio::spawn(overlay_task.run());
-    let roster_task = tokio::spawn(roster_task.run());
+    let roster_thread = roster_task.start().context("no thread to keep the members on")?;
     let (stop_pinning, pinning_stops) = tokio::sync::oneshot::channel::<()>();
     let pinner = tokio::spawn(async move {
         tokio::select! {
@@ -88,7 +88,7 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
     let _ = stop_pinning.send(());
     let _ = pinner.await;
     overlay_task.abort();
-    roster_task.abort();
+    drop(roster_thread);
     Ok(ExitCode::SUCCESS)
 }
 

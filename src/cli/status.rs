@@ -45,7 +45,12 @@ pub fn render(status: &Status, style: Style) -> String {
     line("controller", controller_tone(status), controller(status));
     line("roster", roster_tone(status), roster(status));
     for queued in &status.queued {
-        let text = format!("still to be told: {queued}; other members may reach that device until then");
+        let until = if queued.starts_with("de") {
+            "; until then, and up to 30 min after, other members may still reach it (longer after a restart of their ZeroTier)"
+        } else {
+            "; until then it is not let in"
+        };
+        let text = format!("the controller is still to {queued}{until}");
         line("in step", Tone::Bad, text);
     }
     if status.differences > 0 {

@@ -16,7 +16,6 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::audit::Retention;
 use crate::config::{self, Config, Problems};
@@ -26,7 +25,7 @@ use crate::model::{Clock, MemberId, NetworkId};
 use crate::overlay::{Overlay, OverlayState, Pinning};
 use crate::portal::PROVED_BY_DEMO;
 use crate::proxy::Limits;
-use crate::sync::{self, SyncError};
+use crate::sync::{self, RosterThread, SyncError};
 
 use origin::SimulatedOrigin;
 use samples::Samples;
@@ -91,7 +90,7 @@ pub struct Demo {
     pub samples: Samples,
     /// The stand-in network, to change while it runs.
     pub network: StandinHandle,
-    roster: JoinHandle<()>,
+    roster: RosterThread,
     _node: NodeStandin,
 }
 
@@ -111,7 +110,7 @@ impl Demo {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let config = watch::Sender::new(Arc::new(config));
         let (task, members) = sync::start(config.subscribe(), clock.clone())?;
-        let roster = tokio::spawn(task.run());
+        let roster = task.start().map_err(SyncError::Thread)?;
         let origin = SimulatedOrigin::new(
             network,
             [
@@ -139,7 +138,7 @@ impl Demo {
 
     pub async fn stop(self) {
         self.gateway.stop().await;
-        self.roster.abort();
+        drop(self.roster);
     }
 }
 

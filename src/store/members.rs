@@ -19,6 +19,9 @@ pub use types::{
 
 const FILE: &str = "members.db";
 
+/// The most changes that are told at once.
+pub const MOST_CHANGES: usize = 10_000;
+
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE roster (
@@ -223,22 +226,26 @@ impl Members {
         write(&mut self.connection).map_err(|e| self.sql(e))
     }
 
-    /// The log of changes, oldest first.
+    /// The log of changes of one member, or of all; the newest [`MOST_CHANGES`], oldest first.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn changes(&self) -> Result<Vec<Change>, MembersError> {
-        let rows =
-            self.rows("SELECT time, member, before, after, why, who FROM changes ORDER BY rowid", |row| {
-                Ok((
-                    row.get(0)?,
-                    row.get(1)?,
-                    row.get::<_, Option<String>>(2)?,
-                    row.get::<_, String>(3)?,
-                    row.get(4)?,
-                    row.get(5)?,
-                ))
-            })?;
+    pub fn changes(&self, member: Option<MemberId>) -> Result<Vec<Change>, MembersError> {
+        let which = member.map_or_else(String::new, |id| format!("WHERE member = '{id}'"));
+        let query = format!(
+            "SELECT time, member, before, after, why, who FROM changes {which} ORDER BY rowid DESC LIMIT {MOST_CHANGES}"
+        );
+        let mut rows = self.rows(&query, |row| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get::<_, Option<String>>(2)?,
+                row.get::<_, String>(3)?,
+                row.get(4)?,
+                row.get(5)?,
+            ))
+        })?;
+        rows.reverse();
         let parsed = rows.into_iter().map(|(time, id, from, to, why, who): (i64, String, _, _, _, _)| {
             Some(Change {
                 time: Timestamp::from_millisecond(time).ok()?,
@@ -480,7 +487,7 @@ mod tests {
         ];
         members.save(&roster, &changes[..1]).unwrap();
         members.save(&roster, &changes[1..]).unwrap();
-        assert_eq!(members.changes().unwrap(), changes);
+        assert_eq!(members.changes(None).unwrap(), changes);
     }
 
     #[test]

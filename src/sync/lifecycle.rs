@@ -11,8 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::config::Config;
 use crate::config::names::{Bearer, Names};
+use crate::config::{Config, devices};
 use crate::model::{Label, MemberId, MemberState};
 use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, StoredMember, StoredRoster};
 
@@ -103,9 +103,11 @@ pub fn taken_back(known: &StoredRoster, id: MemberId) -> Option<Draft> {
 }
 
 /// Expires every device whose time has come. `None` if there is none.
-pub fn expire(known: &StoredRoster, now: Timestamp) -> Option<Draft> {
+pub fn expire(known: &StoredRoster, own: Option<MemberId>, now: Timestamp) -> Option<Draft> {
     let has_ended = |member: &&StoredMember| {
-        member.state == MemberState::Active && member.profile.until.is_some_and(|until| until <= now)
+        member.state == MemberState::Active
+            && own != Some(member.id)
+            && member.profile.until.is_some_and(|until| until <= now)
     };
     let ended: Vec<MemberId> = known.members.iter().filter(has_ended).map(|member| member.id).collect();
     if ended.is_empty() {
@@ -183,13 +185,15 @@ impl<'a> Desk<'a> {
             )));
         }
         let mut profile = profile.clone();
+        profile.name = profile.name.or_else(|| member.profile.name.clone());
         if profile.name.is_none() {
+            // Suggested only: whoever writes labels at the controller must not choose who bears which name.
             let label = member.label.as_deref().map(str::to_ascii_lowercase);
-            profile.name = member.profile.name.clone().or_else(|| label.and_then(|label| label.parse().ok()));
+            let name = label.and_then(|label| label.parse::<Label>().ok());
+            let name = name.map_or_else(|| "NAME".to_owned(), |name| name.to_string());
+            return Err(OrderError::declined(format!("{id} needs a name: ztgate admit {id} --name {name}")));
         }
-        if profile.name.is_none() {
-            return Err(OrderError::declined(format!("{id} needs a name: ztgate admit {id} --name NAME")));
-        }
+        self.says_no_more_than_it_may(id, &mut profile)?;
         let notice = notice_of(profile.until, self.now);
         if let Some(member) = self.member_mut(id) {
             member.profile = profile;
@@ -242,13 +246,18 @@ impl<'a> Desk<'a> {
             return Err(OrderError::declined(why));
         }
         self.intend(id, false);
-        self.moved(id, to, why.map_or_else(|| to.to_string(), str::to_owned));
+        if let Some(member) = self.member_mut(id) {
+            // Whom somebody sends away is let in by an order alone, also where the controller is followed.
+            member.admitted.get_or_insert(Admitted::SentAway);
+        }
+        self.moved(id, to, why.map_or_else(|| to.to_string(), one_line));
         Ok(())
     }
 
     fn restore(&mut self, who: &str, until: Option<Timestamp>) -> Result<(), OrderError> {
         self.is_in_future(until)?;
-        let (id, notice) = (self.find(who)?, notice_of(until, self.now));
+        let id = self.find(who)?;
+        let (own, now) = (self.own, self.now);
         let Some(member) = self.member_mut(id) else { return Ok(()) };
         let (called, state) = (called(member), member.state);
         match state {
@@ -260,15 +269,35 @@ impl<'a> Desk<'a> {
             }
             MemberState::Expired | MemberState::Suspended | MemberState::Revoked => {}
         }
+        if member.profile.name.is_none() && member.admitted == Some(Admitted::SentAway) {
+            return Err(OrderError::declined(format!(
+                "{called} was sent away before it had a name; give it one first: ztgate devices rename {called} NAME"
+            )));
+        }
+        // An end that was set stays set until somebody says otherwise.
+        let until = until.or(member.profile.until);
+        if until.is_some_and(|until| until <= now) {
+            return Err(OrderError::declined(format!(
+                "the time of {called} is up; say when it ends now: ztgate restore {called} --for 24h, or let it stay: \
+                 ztgate devices expire {called} --never, and then ztgate restore {called}"
+            )));
+        }
+        if until.is_some() && own == Some(id) {
+            return Err(self.is_own(id));
+        }
         if member.differs || member.proof == PinProof::Failed {
             return Err(OrderError::declined(format!(
                 "the controller shows another public identity for {called} than the pinned one; it is not let in"
             )));
         }
+        let kept = until.filter(|_| member.profile.until == until);
         member.profile.until = until;
-        member.notice = notice;
+        member.notice = notice_of(until, now);
         self.intend(id, true);
         self.noted(id, state, "to be restored".to_owned());
+        if let Some(until) = kept {
+            self.tell(id, format!("expires {until}, as before"));
+        }
         Ok(())
     }
 
@@ -290,20 +319,18 @@ impl<'a> Desk<'a> {
                 profile.groups = groups.cloned().collect::<BTreeSet<_>>().into_iter().collect();
             }
             Edit::Until(until) => {
-                if state == MemberState::Expired {
+                if state == MemberState::Expired && until.is_some() {
                     let name = called(member);
                     return Err(OrderError::declined(format!(
                         "{name} has expired: ztgate restore {name} --for 24h"
                     )));
                 }
                 self.is_in_future(*until)?;
-                if until.is_some() && self.own == Some(id) {
-                    return Err(self.is_own(id));
-                }
                 profile.until = *until;
             }
             Edit::Notes(notes) => profile.notes.clone_from(notes),
         }
+        self.says_no_more_than_it_may(id, &mut profile)?;
         self.rewrite(id, profile);
         Ok(())
     }
@@ -315,9 +342,13 @@ impl<'a> Desk<'a> {
                 Some((MemberState::Pending, _)) => self.let_in(*id, profile)?,
                 Some((MemberState::Active, _)) => {
                     self.is_in_future(profile.until)?;
-                    self.rewrite(*id, profile.clone());
+                    let mut profile = profile.clone();
+                    self.says_no_more_than_it_may(*id, &mut profile)?;
+                    self.rewrite(*id, profile);
                 }
                 Some((state, _)) => {
+                    let mut profile = profile.clone();
+                    self.says_no_more_than_it_may(*id, &mut profile)?;
                     self.rewrite(*id, profile.clone());
                     let name = profile.name.as_ref().map_or_else(|| id.to_string(), Label::to_string);
                     let note = format!("{name} stays {state}; to let it in again: ztgate restore {name}");
@@ -339,7 +370,7 @@ impl<'a> Desk<'a> {
         let unknown = "the gateway does not know its own member yet; see ztgate status";
         let id = self.own.ok_or_else(|| OrderError::too_early(unknown))?;
         let state = self.member(id).map_or(MemberState::Active, |member| member.state);
-        self.noted(id, state, what.chars().filter(|c| !c.is_control()).take(500).collect());
+        self.noted(id, state, one_line(what));
         Ok(())
     }
 
@@ -392,6 +423,18 @@ impl<'a> Desk<'a> {
     fn intend(&mut self, id: MemberId, authorize: bool) {
         let intent = Intent { authorize, since: self.now, who: self.by.0.clone() };
         self.draft.next.outbox.insert(id, intent);
+    }
+
+    /// Holds a profile to what a list of devices can say, so that each one that is kept can be exported and read back.
+    fn says_no_more_than_it_may(&self, id: MemberId, profile: &mut Profile) -> Result<(), OrderError> {
+        if profile.until.is_some() && self.own == Some(id) {
+            return Err(self.is_own(id));
+        }
+        if let Some(notes) = &profile.notes {
+            profile.notes =
+                devices::notes(notes).map_err(|error| OrderError::declined(format!("the note: {error}")))?;
+        }
+        Ok(())
     }
 
     fn is_own(&self, id: MemberId) -> OrderError {
@@ -455,6 +498,11 @@ impl<'a> Desk<'a> {
 pub fn bearer(member: &StoredMember) -> Bearer<'_> {
     let Profile { name, owner, groups, .. } = &member.profile;
     Bearer { id: member.id, name: name.as_ref(), owner: owner.as_ref(), groups }
+}
+
+/// A text for the log: one line of it, and no more than a person reads.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(500).collect()
 }
 
 /// How people call a member.

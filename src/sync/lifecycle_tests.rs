@@ -120,6 +120,17 @@ fn the_gateway_does_not_put_itself_out() {
         Order::Revoke { who: "here".into(), why: None },
         Order::Suspend { who: "5e02d9cb41".into(), why: None },
         Order::Edit { who: "here".into(), edit: Edit::Until(Some(now() + Duration::from_secs(60))) },
+        Order::Import {
+            devices: vec![Listed {
+                id: id("5e02d9cb41"),
+                profile: Profile {
+                    name: Some(label("here")),
+                    until: Some(now() + Duration::from_secs(60)),
+                    ..Profile::default()
+                },
+            }],
+            dry_run: false,
+        },
     ] {
         let error = try_order(&known, order).unwrap_err();
         assert!(error.contains("own member"), "{error}");
@@ -145,13 +156,42 @@ fn an_id_that_was_mistyped_is_caught() {
 }
 
 #[test]
-fn a_name_may_come_from_the_controllers_label_and_must_come_from_somewhere() {
+fn a_label_is_a_suggestion_and_no_name() {
     let mut waits = member(A, MemberState::Pending, None);
     let error = try_order(&roster(vec![waits.clone()]), admit(A, None)).unwrap_err();
     assert_eq!(error, "c4c8812898 needs a name: ztgate admit c4c8812898 --name NAME");
     waits.label = Some("Red-Phone".into());
-    let draft = try_order(&roster(vec![waits]), admit(A, None)).unwrap();
-    assert_eq!(draft.next.members[0].profile.name, Some(label("red-phone")));
+    let error = try_order(&roster(vec![waits]), admit(A, None)).unwrap_err();
+    assert_eq!(error, "c4c8812898 needs a name: ztgate admit c4c8812898 --name red-phone");
+}
+
+#[test]
+fn an_end_that_was_set_outlives_a_suspension() {
+    let sunday = now() + Duration::from_secs(3 * 24 * 3600);
+    let mut guest = member(A, MemberState::Suspended, Some("guest"));
+    guest.profile.until = Some(sunday);
+    let restore = |until| Order::Restore { who: "guest".into(), until };
+    let draft = try_order(&roster(vec![guest.clone()]), restore(None)).unwrap();
+    assert_eq!(draft.next.members[0].profile.until, Some(sunday));
+    assert!(draft.touched[0].1.iter().any(|told| told.contains("expires 2026-03-04T12:00:00Z")), "{draft:?}");
+
+    guest.state = MemberState::Expired;
+    guest.profile.until = Some(now());
+    let error = try_order(&roster(vec![guest.clone()]), restore(None)).unwrap_err();
+    assert!(error.contains("--for 24h"), "{error}");
+    assert!(try_order(&roster(vec![guest.clone()]), restore(Some(sunday))).is_ok());
+    let never = Order::Edit { who: "guest".into(), edit: Edit::Until(None) };
+    let for_good = try_order(&roster(vec![guest]), never).unwrap().next;
+    assert!(try_order(&for_good, restore(None)).is_ok());
+}
+
+#[test]
+fn what_could_not_be_exported_is_not_kept() {
+    let known = roster(vec![member(A, MemberState::Active, Some("phone"))]);
+    for notes in ["two\nlines".to_owned(), "x".repeat(501)] {
+        let order = Order::Edit { who: "phone".into(), edit: Edit::Notes(Some(notes)) };
+        assert!(try_order(&known, order).unwrap_err().contains("the note"));
+    }
 }
 
 #[test]
@@ -402,12 +442,27 @@ proptest! {
     #[test]
     fn whatever_happens_in_whatever_order_they_come_in_step_and_nobody_is_let_in_unasked(
         steps in prop::collection::vec(happens(), 0..60),
-        enforce in any::<bool>(),
+        which in 0..3,
     ) {
-        let mode = if enforce { SyncMode::Enforce } else { SyncMode::Ask };
+        let enforce = which == 2;
+        let mode = match which {
+            0 => SyncMode::Ask,
+            1 => SyncMode::Follow { group: label("guests") },
+            _ => SyncMode::Enforce,
+        };
+        let mut sent_away = BTreeSet::new();
         let mut world = World::new(mode);
         for step in steps {
+            match step {
+                Happens::Revoke(who) => _ = sent_away.insert(id(World::IDS[who])),
+                Happens::Admit(who) | Happens::Restore(who) => _ = sent_away.remove(&id(World::IDS[who])),
+                _ => {}
+            }
             world.step(step);
+            for member in &world.known.members {
+                let is_in = member.state == MemberState::Active;
+                prop_assert!(!is_in || !sent_away.contains(&member.id), "sent away, and in: {member:?}");
+            }
             for member in &world.known.members {
                 let ordered = member.id == id("5e02d9cb41") || member.admitted.is_some();
                 prop_assert!(member.state != MemberState::Active || ordered, "{member:?}");

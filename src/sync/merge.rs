@@ -78,6 +78,12 @@ pub fn merge(view: &ControllerView, known: &[StoredMember], ruling: Ruling<'_>) 
 }
 
 impl Merged {
+    /// Whether somebody who was let in is not any more.
+    pub fn shrinks(&self) -> bool {
+        let was_in = |change: &Change| change.from == Some(MemberState::Active);
+        !self.alarms.is_empty() || self.changes.iter().any(|c| was_in(c) && c.to != MemberState::Active)
+    }
+
     /// The same without any right that is new, for when the store cannot take it: rights widen only once that is on
     /// disk, and shrink at once.
     pub fn without_new_rights(mut self, known: &[StoredMember]) -> Self {
@@ -186,6 +192,12 @@ fn next(member: &StoredMember, old: Option<&StoredMember>, ruling: Ruling<'_>) -
 
     let by_controller = |state, why| Next { state, admitted: None, why, who: "controller" };
     let was_gone = old.is_some_and(|old| old.at_controller == Gone);
+    // Another record of the same ID: the one that was admitted was deleted.
+    let is_remade = old.is_some_and(|old| {
+        old.creation_time.is_some()
+            && member.creation_time.is_some()
+            && old.creation_time != member.creation_time
+    });
     match (member.state, member.at_controller) {
         (Pending | Revoked, Authorized) if ruling.first_start => Next {
             state: Active,
@@ -208,6 +220,10 @@ fn next(member: &StoredMember, old: Option<&StoredMember>, ruling: Ruling<'_>) -
             by_controller(Pending, "authorised again at the controller; waits to be admitted")
         }
         (Pending, Authorized) => by_controller(Pending, "authorised at the controller; waits to be admitted"),
+        (Active, Authorized) if is_remade => by_controller(
+            Pending,
+            "deleted at the controller, and made and authorised again; waits to be admitted",
+        ),
         (Active, Authorized) => by_controller(Active, "as before"),
         (same @ (Suspended | Expired), _) => by_controller(same, "as before"),
         (Pending, Unauthorized | Gone) if member.admitted.is_none() => {

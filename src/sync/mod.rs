@@ -8,6 +8,7 @@ mod order;
 mod plan;
 mod poll;
 mod start;
+mod thread;
 
 pub use feed::{Limits, News, RosterFeed, SyncStatus, controller};
 pub use merge::{Alarm, Merged, Ruling, merge};
@@ -17,3 +18,4 @@ pub use order::{
 };
 pub use poll::RosterTask;
 pub use start::{SyncError, start};
+pub use thread::RosterThread;

@@ -15,14 +15,13 @@ pub use crate::store::Profile;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Order {
-    /// Lets a device in that waits, or with `ahead` one that was never seen. Without a name, the controller's label is taken,
-    /// if it can be one.
+    /// Lets a device in that waits, or with `ahead` one that was never seen. It needs a name, unless it has one.
     Admit { id: MemberId, profile: Profile, ahead: bool },
     /// Puts a device aside for now.
     Suspend { who: String, why: Option<String> },
     /// Puts a device out, for good unless it is restored.
     Revoke { who: String, why: Option<String> },
-    /// Lets a device in again that was suspended, revoked or expired; without `until`, for good.
+    /// Lets a device in again that was suspended, revoked or expired; without `until`, as long as it was to.
     Restore { who: String, until: Option<Timestamp> },
     /// Changes what is said of a device, and nothing about whether it is let in, except when it ends.
     Edit { who: String, edit: Edit },

@@ -28,6 +28,9 @@ use desk::Desk;
 /// An unchanged roster's time goes to disk this often, so a restart may find it older by as much.
 const TOUCH: Duration = Duration::from_secs(60);
 
+/// A store that was in step longer ago may come from a backup.
+const OLD_STORE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Over one whole view. Each call in it has its own limit; a view without the list of full records is many calls.
 const VIEW_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -48,6 +51,8 @@ pub struct RosterTask {
     known: StoredRoster,
     /// No roster was ever kept: whoever is authorised is adopted.
     first_start: bool,
+    /// It was last in step so long ago that it may be a backup: `enforce` waits for a person.
+    is_old_store: bool,
     /// When `known` was taken, on the clock that nobody can set.
     taken_at: Moment,
     /// When the store last took anything.
@@ -103,6 +108,8 @@ impl RosterTask {
             outbox: BTreeMap::new(),
         });
         let taken_at = taken_at(known.taken, now, instant, limits.stale);
+        let is_old_store =
+            Duration::try_from(now.duration_since(known.taken)).is_ok_and(|age| age > OLD_STORE);
         let status = SyncStatus {
             source: controller.name(),
             last_ok: (!first_start).then_some(known.taken),
@@ -135,6 +142,7 @@ impl RosterTask {
             gateway: None,
             known,
             first_start,
+            is_old_store,
             taken_at,
             kept_at: instant,
             unkept: None,
@@ -233,6 +241,9 @@ impl RosterTask {
             known.last_seen = presence.last_seen.max(known.last_seen);
             known.physical = presence.physical.or(known.physical.take());
         }
+        if let Some(error) = self.lacks_too_many(&listed) {
+            return self.fail(instant, error);
+        }
         let shielded =
             |id: MemberId| self.known.outbox.contains_key(&id) || self.desk.was_told_after(id, instant);
         let ruling =
@@ -262,13 +273,28 @@ impl RosterTask {
         if config.sync == SyncMode::Enforce && !self.first_start && self.gateway.is_some() {
             let put_out = plan::enforced(&plan, &next.outbox, wall);
             let authorized = view.members.iter().filter(|member| member.authorized).count();
-            if plan::is_too_much(put_out.len(), authorized) && !self.desk.sync_was_ordered() {
+            let hold =
+                plan::is_too_much(put_out.len(), authorized) || (self.is_old_store && !put_out.is_empty());
+            if hold && !self.desk.sync_was_ordered() {
                 tracing::error!(
                     "sync = \"enforce\" would put out {} of {authorized} members, which looks like a wrong or an old store; look: \
                      ztgate sync --dry-run, and do it: ztgate sync",
                     put_out.len()
                 );
             } else {
+                self.is_old_store = false;
+                merged.changes.extend(put_out.iter().filter_map(|(id, intent)| {
+                    let state = merged.members.iter().find(|member| member.id == *id)?.state;
+                    let why = "authorised by somebody else; to be deauthorised".to_owned();
+                    Some(Change {
+                        time: wall,
+                        member: *id,
+                        from: Some(state),
+                        to: state,
+                        why,
+                        who: intent.who.clone(),
+                    })
+                }));
                 next.outbox.extend(put_out);
             }
         }
@@ -276,15 +302,6 @@ impl RosterTask {
         let error = self.adopt(next, merged);
         self.desk.plan =
             plan.into_iter().filter(|difference| !shielded_now(&self.desk, difference, instant)).collect();
-        // A list that lacks an active member is looked at twice, and not five seconds later.
-        if self
-            .known
-            .members
-            .iter()
-            .any(|m| m.state == MemberState::Active && m.at_controller == AtController::Gone)
-        {
-            self.poll_now.notify_one();
-        }
         let status = SyncStatus {
             source: self.controller.name(),
             last_ok: Some(self.known.taken),
@@ -302,6 +319,21 @@ impl RosterTask {
         self.answer_syncs(instant, None);
     }
 
+    /// What is wrong with a list that lacks more members than anybody deletes between two looks. A person who asks for a
+    /// `sync` has it believed.
+    fn lacks_too_many(&self, listed: &HashSet<MemberId>) -> Option<String> {
+        let active = || self.known.members.iter().filter(|member| member.state == MemberState::Active);
+        let lacks =
+            active().filter(|m| !listed.contains(&m.id) && m.at_controller != AtController::Gone).count();
+        let all = active().count();
+        (lacks > (all / 10).max(2) && !self.desk.sync_was_ordered()).then(|| {
+            format!(
+                "its list lacks {lacks} of {all} active members at once, which is not believed; if they were deleted there: \
+                 ztgate sync"
+            )
+        })
+    }
+
     /// The files changed.
     fn reconfigure(&mut self) {
         self.config.borrow_and_update();
@@ -315,6 +347,12 @@ impl RosterTask {
         }
         next.members = merged.members.clone();
         let mut changes = merged.changes.clone();
+        if merged.shrinks() {
+            // Whoever is out is out before the disk has heard of it.
+            let held = merged.clone().without_new_rights(&self.known.members);
+            let out = StoredRoster { members: held.members, ..next.clone() };
+            self.roster.send_replace(Some(Arc::new(self.snapshot(&out))));
+        }
         let error = match self.keep(&next, &merged.changes) {
             Ok(()) => {
                 self.first_start = false;
@@ -425,12 +463,11 @@ impl RosterTask {
         self.devices
             .send_replace(self.known.members.iter().map(|member| self.view_of(member, now)).collect());
         if !self.known.members.is_empty() {
-            self.roster.send_replace(Some(Arc::new(self.snapshot())));
+            self.roster.send_replace(Some(Arc::new(self.snapshot(&self.known))));
         }
     }
 
-    fn snapshot(&self) -> Roster {
-        let known = &self.known;
+    fn snapshot(&self, known: &StoredRoster) -> Roster {
         Roster::new(
             self.network,
             merge::roster_members(&known.members, (self.clock.now(), self.clock.instant())),

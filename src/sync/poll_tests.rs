@@ -134,7 +134,7 @@ impl World {
     fn log(&self) -> Vec<String> {
         let (store, _) = Members::open(self.folder.path()).unwrap();
         let told = |c: Change| format!("{} {}", c.member, c.to);
-        store.changes().unwrap().into_iter().map(told).collect()
+        store.changes(None).unwrap().into_iter().map(told).collect()
     }
 }
 

@@ -79,7 +79,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let config = watch::Sender::new(Arc::new(config));
     let (task, members) = ztgate::sync::start(config.subscribe(), clock.clone())?;
-    let roster = tokio::spawn(task.run());
+    let roster = task.start().expect("a thread");
     let overlay = Overlay {
         state: OverlayState::Up,
         device: None,
@@ -106,7 +106,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         _ = interrupt.recv() => {}
     }
     gateway.stop().await;
-    roster.abort();
+    drop(roster);
     Ok(())
 }
 

@@ -57,6 +57,8 @@ words! {
         Ordered "ordered",
         /// The controller authorised it, and `sync = "follow"`.
         Followed "followed",
+        /// It never was: somebody sent it away.
+        SentAway "sent away",
     }
 }
 

@@ -18,6 +18,7 @@ use crate::sync::lifecycle::{self, Draft};
 use crate::sync::order::{
     Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Reply, Request,
 };
+use crate::zerotier::ApiError;
 
 /// How long a person waits for the controller before being told that it will be told later.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -111,9 +112,8 @@ impl RosterTask {
     }
 
     fn history(&self, member: Option<MemberId>) -> Result<Vec<Event>, OrderError> {
-        let changes = self.store.changes().map_err(|error| OrderError::too_early(error.to_string()))?;
-        let wanted = changes.into_iter().filter(|change| member.is_none_or(|id| id == change.member));
-        Ok(wanted.map(event).collect())
+        let changes = self.store.changes(member).map_err(|error| OrderError::too_early(error.to_string()))?;
+        Ok(changes.into_iter().map(event).collect())
     }
 
     fn carry_out(&mut self, order: &Order, by: &Actor, reply: Reply<Done>) {
@@ -257,6 +257,8 @@ impl RosterTask {
                 let told = tokio::time::timeout(TELL, controller.set_authorized(member, authorize)).await;
                 let result = match told {
                     Ok(Ok(seen)) => Ok(seen.authorized),
+                    // Whom it does not know it does not authorise.
+                    Ok(Err(ApiError::UnknownMember(..))) if !authorize => Ok(false),
                     Ok(Err(error)) => Err((error.to_string(), error.retry_after())),
                     Err(_) => {
                         let why = format!(
@@ -319,7 +321,11 @@ impl RosterTask {
                     if authorize { AtTheController::Authorized } else { AtTheController::Deauthorized };
                 let moved = draft.changes.iter().find(|change| change.member == member);
                 if let Some(Change { from: Some(from), to, .. }) = moved {
-                    changed.gateway = vec![format!("{from} -> {to}")];
+                    let told = format!("{from} -> {to}");
+                    match changed.gateway.first_mut() {
+                        Some(first) => *first = told,
+                        None => changed.gateway.push(told),
+                    }
                     changed.state = *to;
                 }
             }
@@ -396,7 +402,7 @@ impl RosterTask {
     /// Expires those whose time has come, and gives notice of those whose time comes soon.
     pub(super) fn expire(&mut self) {
         let now = self.clock.now();
-        if let Some(draft) = lifecycle::expire(&self.known, now) {
+        if let Some(draft) = lifecycle::expire(&self.known, self.gateway, now) {
             // It is no widening, so it holds whatever the disk says.
             let _ = self.put_in_force(&draft);
         }
@@ -434,6 +440,7 @@ impl RosterTask {
             .known
             .outbox
             .keys()
+            .filter(|_| self.desk.telling.is_none())
             .filter_map(|id| self.desk.troubles.get(id))
             .map(|trouble| trouble.again.saturating_duration_since(now));
         let keeps = self.desk.keep_again.map(|again| again.saturating_duration_since(now));

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use ztgate::audit::Retention;
 use ztgate::config::{self, Config, Problems};
 use ztgate::demo::standin::{Fault, NodeStandin, REAL_MEMBERS, StandinHandle, StandinMember};
@@ -29,7 +28,7 @@ use ztgate::linux::clock::SystemClock;
 use ztgate::model::{Clock, MemberId};
 use ztgate::overlay::{Overlay, OverlayState, Pinning};
 use ztgate::proxy::Limits;
-use ztgate::sync::{self, RosterFeed};
+use ztgate::sync::{self, RosterFeed, RosterThread};
 
 pub use device::Device;
 pub use plan::{Plan, reserve, secret_file};
@@ -154,7 +153,7 @@ struct Parts {
 struct Started {
     gateway: Gateway,
     feed: RosterFeed,
-    roster: JoinHandle<()>,
+    roster: RosterThread,
 }
 
 impl Parts {
@@ -167,7 +166,7 @@ impl Parts {
         let config = self.config().unwrap_or_else(|problems| panic!("{problems}"));
         let config = watch::Sender::new(Arc::new(config));
         let (task, feed) = sync::start(config.subscribe(), self.clock.clone()).unwrap();
-        let roster = tokio::spawn(task.run());
+        let roster = task.start().unwrap();
         let overlay = Overlay {
             state: OverlayState::Up,
             device: None,
@@ -310,8 +309,7 @@ impl Live {
     pub async fn stop(&mut self) {
         if let Some(started) = self.started.take() {
             tokio::time::timeout(SOON, started.gateway.stop()).await.expect("the gateway does not stop");
-            started.roster.abort();
-            let _ = started.roster.await;
+            drop(started.roster);
         }
     }
 
@@ -333,14 +331,6 @@ impl Live {
                 self.gateway().status()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        if let Some(started) = &self.started {
-            started.roster.abort();
         }
     }
 }
