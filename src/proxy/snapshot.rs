@@ -57,3 +57,32 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::from_text;
+    use crate::model::Moment;
+
+    #[test]
+    fn a_roster_is_taken_apart_where_it_is_swapped_and_not_by_who_lets_go_of_it_last() {
+        let config = from_text("network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n", &[]).unwrap();
+        let (rules, site) = (Arc::new(Rules::compile(&config)), Arc::new(Site::new(&config, None).unwrap()));
+        let taken = "2026-11-20T20:00:00Z".parse().unwrap();
+        let limit = Duration::from_secs(60);
+        let roster =
+            || Arc::new(Roster::new(config.network, [], Vec::new(), taken, Moment::since_boot(1, 0), limit));
+        let shared = Shared::new(roster(), rules.clone(), site.clone());
+        let swap = || shared.swap(roster(), rules.clone(), site.clone());
+
+        let looked_at = shared.load();
+        let old = Arc::downgrade(&looked_at.roster);
+        swap();
+        drop(looked_at);
+        assert!(old.upgrade().is_some(), "its last reader paid for it");
+        swap();
+        assert!(old.upgrade().is_none(), "it is kept for ever");
+    }
+}

@@ -18,6 +18,7 @@ use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, St
 
 use super::expiry::notice_of;
 use super::order::{Actor, Edit, Listed, Order, OrderError};
+use super::profile::{differences, is_less};
 
 /// What an order comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,11 +229,8 @@ impl<'a> Desk<'a> {
         }
         let Some(member) = self.member(id) else { return Ok(()) };
         let (called, from) = (called(member), member.state);
-        let legal = match to {
-            MemberState::Suspended => from == MemberState::Active || from == to,
-            // Whoever knocks and is not wanted can be sent away for good.
-            _ => true,
-        };
+        // Whoever knocks and is not wanted can be sent away for good.
+        let legal = to == MemberState::Revoked || from == MemberState::Active || from == to;
         let is_to_be_let_in = self.draft.next.outbox.get(&id).is_some_and(|intent| intent.authorize);
         if from == to && !is_to_be_let_in {
             self.draft.touched.push((id, Vec::new()));
@@ -508,42 +506,6 @@ fn one_line(text: &str) -> String {
 /// How people call a member.
 pub fn called(member: &StoredMember) -> String {
     member.profile.name.as_ref().map_or_else(|| member.id.to_string(), Label::to_string)
-}
-
-/// Whether what is said of a device opens nothing that it did not open before: any name may stand in a rule.
-fn is_less(old: &Profile, new: &Profile) -> bool {
-    let ends_no_later = match (old.until, new.until) {
-        (Some(old), Some(new)) => new <= old,
-        (Some(_), None) => false,
-        (None, _) => true,
-    };
-    let same_words = (&old.name, &old.owner, &old.notes) == (&new.name, &new.owner, &new.notes);
-    same_words && ends_no_later && new.groups.iter().all(|group| old.groups.contains(group))
-}
-
-fn differences(old: &Profile, new: &Profile) -> Vec<String> {
-    let word = |label: &Option<Label>| label.as_ref().map_or("none", Label::as_str).to_owned();
-    let words = |labels: &[Label]| {
-        if labels.is_empty() {
-            return "none".to_owned();
-        }
-        labels.iter().map(Label::as_str).collect::<Vec<_>>().join(", ")
-    };
-    let end = |until: &Option<Timestamp>| until.map_or("never".to_owned(), |until| until.to_string());
-    let mut told = Vec::new();
-    let mut tell = |what: &str, old: String, new: String| {
-        if old != new {
-            told.push(format!("{what} {old} -> {new}"));
-        }
-    };
-    tell("name", word(&old.name), word(&new.name));
-    tell("owner", word(&old.owner), word(&new.owner));
-    tell("groups", words(&old.groups), words(&new.groups));
-    tell("expires", end(&old.until), end(&new.until));
-    if old.notes != new.notes {
-        told.push("notes changed".to_owned());
-    }
-    told
 }
 
 #[cfg(test)]

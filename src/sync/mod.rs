@@ -7,6 +7,7 @@ mod merge;
 mod order;
 mod plan;
 mod poll;
+mod profile;
 mod start;
 mod thread;
 

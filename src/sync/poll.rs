@@ -15,12 +15,13 @@ use super::plan;
 
 use crate::config::{Config, SyncMode};
 use crate::identity::Roster;
-use crate::identity::proof::{Prover, Verdict};
+use crate::identity::proof::Prover;
 use crate::model::{Clock, MemberId, MemberState, Moment, NetworkId};
-use crate::store::{AtController, Change, Members, MembersError, PinProof, Presence, StoredRoster};
+use crate::store::{AtController, Change, Members, MembersError, Presence, StoredRoster};
 use crate::zerotier::{Controller, ControllerView, NodeClient};
 
 mod desk;
+mod proofs;
 mod show;
 
 use desk::Desk;
@@ -408,37 +409,6 @@ impl RosterTask {
         }
         self.kept_at = now;
         Ok(())
-    }
-
-    /// Takes the prover's verdicts, as many as there are.
-    fn judge(&mut self, first: Verdict) {
-        let mut verdicts = vec![first];
-        while let Some(verdict) = self.prover.try_next() {
-            verdicts.push(verdict);
-        }
-        let (mut proofs, mut alarms) = (Vec::new(), Vec::new());
-        for verdict in &verdicts {
-            let pinned = self.known.members.iter_mut().find(|member| member.id == verdict.id);
-            let Some(member) = pinned.filter(|m| m.identity.as_ref() == Some(&verdict.identity)) else {
-                continue;
-            };
-            member.proof = if verdict.result.is_ok() { PinProof::Proven } else { PinProof::Failed };
-            if let Err(why) = verdict.result {
-                alarms.push(Alarm::NotItsIdentity { member: verdict.id, why: why.to_string() });
-            }
-            proofs.push((member.id, verdict.identity.as_str(), member.proof));
-        }
-        alarms.iter().for_each(|alarm| self.sound(alarm));
-        if let Err(error) = self.store.save_proofs(&proofs) {
-            tracing::warn!(%error, "a proof could not be kept; it will be made again after the next start");
-        }
-        self.publish();
-    }
-
-    fn prove_open(&self) {
-        for (id, identity) in merge::to_prove(&self.known.members) {
-            self.prover.submit(id, identity);
-        }
     }
 
     fn fail(&mut self, asked: Moment, error: String) {

@@ -11,6 +11,9 @@ use crate::model::ManualClock;
 use crate::sync::order::{Actor, AtTheController, Done, Edit, Order, OrderError, Profile};
 use crate::zerotier::{ApiError, ControllerMember, Proposal};
 
+#[path = "poll_disk_tests.rs"]
+mod disk;
+
 const NETWORK: &str = "5e02d9cb41c0ffee";
 const A: &str = "c4c8812898:0:203ee6338341519b07a30250ac1b5d0199417a7d94db550f8187e908dc8e3019ebff0c8010ce10c249475d06ae4799a3fc61a74192c25b231c7085428a1dfe5d";
 const B: &str = "bcba17eef8:0:8c2888311abc576d0a7917d2e0eee8a64cd1c34c293c7881ee31a19dd1390602391c969577ce48d7044e53bf00a268cd799e6a4693bed01b6a2cbce3453a8763";
@@ -293,96 +296,6 @@ async fn identities_are_proved_once_and_the_proof_outlives_a_restart() {
     assert_eq!(proof(&feed), IdentityProof::Proven);
     assert_eq!(merge::to_prove(&task.known.members), []);
     assert_eq!(task.prover.try_next(), None);
-}
-
-/// Makes every write to the store fail, as a full disk would, until undone.
-fn break_store(folder: &Path, broken: bool) {
-    let connection = rusqlite::Connection::open(folder.join("members.db")).unwrap();
-    let change = if broken {
-        "CREATE TRIGGER full BEFORE INSERT ON roster BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-    } else {
-        "DROP TRIGGER full"
-    };
-    connection.execute_batch(change).unwrap();
-}
-
-#[tokio::test]
-async fn a_full_disk_stops_admission_but_no_revocation_and_loses_no_log() {
-    let world = World::new(&[(A, true), (B, false)]);
-    let (mut task, feed) = world.start();
-    poll(&mut task).await;
-    break_store(world.folder.path(), true);
-    let refused = order(&mut task, admit(B)).await.unwrap_err().to_string();
-    assert!(refused.contains("disk full") && refused.contains("nothing was changed"), "{refused}");
-    let done = order(&mut task, revoke(A)).await.unwrap();
-    assert_eq!(done.devices[0].state, MemberState::Revoked);
-    assert_eq!(state(&feed, A), Some(MemberState::Revoked));
-    assert_eq!(
-        world.controller.0.lock().unwrap()[..],
-        [(A, false), (B, false)],
-        "the controller hears of it all the same"
-    );
-
-    break_store(world.folder.path(), false);
-    poll(&mut task).await;
-    drop(task);
-    assert_eq!(world.log(), ["c4c8812898 active", "bcba17eef8 pending", "c4c8812898 revoked"]);
-    assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
-}
-
-#[tokio::test]
-async fn a_revocation_that_could_not_be_kept_is_kept_later() {
-    let world = World::new(&[(A, true), (B, true)]);
-    let (mut task, _) = world.start();
-    poll(&mut task).await;
-    break_store(world.folder.path(), true);
-    world.says(&[(A, false), (B, true)]);
-    poll(&mut task).await;
-    break_store(world.folder.path(), false);
-    poll(&mut task).await;
-    drop(task);
-    assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
-    assert_eq!(world.log().last().unwrap(), "c4c8812898 revoked");
-}
-
-#[tokio::test]
-async fn what_may_open_more_waits_for_the_disk_and_what_opens_less_does_not() {
-    let world = World::new(&[(A, true)]);
-    let (mut task, feed) = world.start();
-    poll(&mut task).await;
-    let regroup = |add: &[&str], remove: &[&str]| {
-        let labels = |words: &[&str]| words.iter().map(|word| word.parse().unwrap()).collect();
-        let edit = Edit::Groups { add: labels(add), remove: labels(remove) };
-        Order::Edit { who: id(A).to_string(), edit }
-    };
-    let groups = |feed: &RosterFeed| {
-        feed.devices.borrow()[0].groups.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    order(&mut task, regroup(&["family", "music"], &[])).await.unwrap();
-    break_store(world.folder.path(), true);
-    let refused = order(&mut task, regroup(&["admins"], &[])).await.unwrap_err().to_string();
-    assert!(refused.contains("nothing was changed"), "{refused}");
-    assert_eq!(groups(&feed), ["family", "music"]);
-    let done = order(&mut task, regroup(&[], &["family"])).await.unwrap();
-    assert!(done.notes[0].contains("not on disk yet"), "{done:?}");
-    assert_eq!(groups(&feed), ["music"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_the_disk_did_not_take_is_kept_later_though_the_controller_is_away() {
-    let world = World::new(&[(A, true)]);
-    let (mut task, _) = world.start();
-    poll(&mut task).await;
-    world.controller.1.store(true, Ordering::Relaxed);
-    break_store(world.folder.path(), true);
-    order(&mut task, revoke(A)).await.unwrap();
-    break_store(world.folder.path(), false);
-    task.keep_late();
-    assert!(task.until_due() <= Duration::from_secs(5));
-    tokio::time::advance(Duration::from_secs(5)).await;
-    task.keep_late();
-    drop(task);
-    assert_eq!(state(&world.start().1, A), Some(MemberState::Revoked));
 }
 
 #[tokio::test]
