@@ -143,10 +143,12 @@ impl Gateway {
         serde_json::from_str(&self.says(&[words, &["--json"]].concat())).unwrap()
     }
 
-    /// What the list of devices says of one; null if it does not name it.
+    /// What is known of a device; null if it was never heard of.
     pub fn device(&self, host: Host) -> Value {
-        let all = self.json(&["devices"]);
-        all.as_array().unwrap().iter().find(|it| it["member"] == host.id).cloned().unwrap_or_default()
+        let shown = self.ztgate(&["devices", "show", host.id, "--json"]);
+        let said: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+        assert!(shown.status.success() || shown.status.code() == Some(2), "{shown:?}");
+        said["device"].clone()
     }
 
     /// What `sync` would do about each difference from the controller.
