@@ -69,8 +69,7 @@ pub fn a_device_knocks_and_is_admitted(lab: &Lab) {
     assert_eq!((&seen["state"], &seen["authorized"]), (&json!("pending"), &json!(false)));
 
     let asked = Instant::now();
-    let said =
-        gateway.says(&["admit", C.id, "--name", "new-tv", "--owner", "mum", "--group", "family"]);
+    let said = gateway.says(&["admit", C.id, "--name", "new-tv", "--owner", "mum", "--group", "family"]);
     println!("  admitted after {:?}:\n{}", asked.elapsed(), said.trim());
     let usable = on_the_way_in(asked);
     assert!(usable < USABLE, "{usable:?}");
@@ -121,7 +120,10 @@ pub fn sync_tells_an_edit_at_the_controller(lab: &Lab) {
     let [difference] = &gateway.plan()[..] else { panic!("{:?}", gateway.plan()) };
     let shown = ["member", "here", "authorized", "step"].map(|key| &difference[key]);
     assert_eq!(shown, [&json!(C.id), &json!("pending"), &json!(true), &json!("leave")]);
-    println!("  c is on the network, and refused by its code after {:?}", gateway.refuses(C, "member-pending"));
+    println!(
+        "  c is on the network, and refused by its code after {:?}",
+        gateway.refuses(C, "member-pending")
+    );
     lab.set_member(C, &json!({ "authorized": false }));
     gateway.is_in_step();
 

@@ -11,6 +11,10 @@ use serde_json::Value;
 use crate::harness::{A, B, GATEWAY, Host, Lab, NETWORK, text, within};
 use crate::upstream::UPSTREAM;
 
+/// A member asks its controller for its configuration at least so often, told or not: once a minute
+/// (ZT_NETWORK_AUTOCONF_DELAY), looked at every half.
+const BY_ITSELF: Duration = Duration::from_secs(95);
+
 /// With which of root's privileges `ztgate run` runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Privileges {
@@ -100,8 +104,9 @@ impl Gateway {
     pub fn lets_in(&self, host: Host) -> Duration {
         // A device that comes to be let in finds its packets dropped at first, and Linux repeats them ever more slowly.
         let soon = ["--connect-timeout", "0.5"];
-        let open = || host.curl("http://wiki.home.arpa/", GATEWAY.v4, &soon).ok().filter(|it| it.status == 200);
-        let (answer, time) = within(Duration::from_secs(60), "a member is let in", open);
+        let open =
+            || host.curl("http://wiki.home.arpa/", GATEWAY.v4, &soon).ok().filter(|it| it.status == 200);
+        let (answer, time) = within(BY_ITSELF, "a member is let in", open);
         answer.upstream_saw_member(host);
         time
     }

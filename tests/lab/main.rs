@@ -14,10 +14,10 @@
     reason = ".clippy.toml spares test functions, not their helpers, and the clock of all these processes is the wall's"
 )]
 
+mod admit;
 #[allow(dead_code, reason = "the lab needs one of its lies")]
 #[path = "../netns/attacker.rs"]
 mod attacker;
-mod admit;
 mod commands;
 mod device;
 mod film;

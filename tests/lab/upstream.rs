@@ -45,9 +45,8 @@ fn answer(stream: TcpStream, ended: &mpsc::Sender<Ended>) {
             thread::sleep(Duration::from_millis(10));
             sent = send(&[b'x'; 4096]);
         }
-        let member = |line: &String| {
-            line.to_ascii_lowercase().strip_prefix("x-ztgate-member: ").map(str::to_owned)
-        };
+        let member =
+            |line: &String| line.to_ascii_lowercase().strip_prefix("x-ztgate-member: ").map(str::to_owned);
         let member = head.iter().find_map(member).unwrap_or_default();
         let _ = ended.send(Ended { member, at: Instant::now() });
     } else {
