@@ -453,12 +453,15 @@ proptest! {
         let mut sent_away = BTreeSet::new();
         let mut world = World::new(mode);
         for step in steps {
+            world.step(step);
+            let state = |who: &MemberId| world.known.members.iter().find(|m| m.id == *who).map(|m| m.state);
             match step {
-                Happens::Revoke(who) => _ = sent_away.insert(id(World::IDS[who])),
+                Happens::Revoke(who) => {
+                    sent_away.extend(Some(id(World::IDS[who])).filter(|id| state(id) == Some(MemberState::Revoked)));
+                }
                 Happens::Admit(who) | Happens::Restore(who) => _ = sent_away.remove(&id(World::IDS[who])),
                 _ => {}
             }
-            world.step(step);
             for member in &world.known.members {
                 let is_in = member.state == MemberState::Active;
                 prop_assert!(!is_in || !sent_away.contains(&member.id), "sent away, and in: {member:?}");

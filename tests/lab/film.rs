@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{GATEWAY, Host, within};
 
-/// Longer than any flow leaves a film that still runs, or one that has nobody to end it, alone.
+/// After so long without a byte, a film has ended without a word.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// A device's endless download. It ends when the device is put out, or its connection is dropped with this.

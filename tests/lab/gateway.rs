@@ -11,6 +11,10 @@ use serde_json::Value;
 use crate::harness::{A, B, GATEWAY, Host, Lab, NETWORK, text, within};
 use crate::upstream::UPSTREAM;
 
+/// A member asks its controller for its configuration at least so often, told or not: once a minute
+/// (ZT_NETWORK_AUTOCONF_DELAY), looked at every half.
+const BY_ITSELF: Duration = Duration::from_secs(95);
+
 /// With which of root's privileges `ztgate run` runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Privileges {
@@ -102,7 +106,7 @@ impl Gateway {
         let soon = ["--connect-timeout", "0.5"];
         let open =
             || host.curl("http://wiki.home.arpa/", GATEWAY.v4, &soon).ok().filter(|it| it.status == 200);
-        let (answer, time) = within(Duration::from_secs(60), "a member is let in", open);
+        let (answer, time) = within(BY_ITSELF, "a member is let in", open);
         answer.upstream_saw_member(host);
         time
     }
@@ -144,10 +148,12 @@ impl Gateway {
         serde_json::from_str(&self.says(&[words, &["--json"]].concat())).unwrap()
     }
 
-    /// What the list of devices says of one; null if it does not name it.
+    /// What is known of a device; null if it was never heard of.
     pub fn device(&self, host: Host) -> Value {
-        let all = self.json(&["devices"]);
-        all.as_array().unwrap().iter().find(|it| it["member"] == host.id).cloned().unwrap_or_default()
+        let shown = self.ztgate(&["devices", "show", host.id, "--json"]);
+        let said: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+        assert!(shown.status.success() || shown.status.code() == Some(2), "{shown:?}");
+        said["device"].clone()
     }
 
     /// What `sync` would do about each difference from the controller.

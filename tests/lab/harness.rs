@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::mpsc;
@@ -310,6 +311,8 @@ pub struct Undo<F: FnMut()>(pub F);
 
 impl<F: FnMut()> Drop for Undo<F> {
     fn drop(&mut self) {
-        (self.0)();
+        let undone = catch_unwind(AssertUnwindSafe(&mut self.0));
+        // A second failure would end the process, and leave the network behind.
+        assert!(undone.is_ok() || thread::panicking(), "the network is not as it was");
     }
 }
