@@ -11,8 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::config::names::{Bearer, Names};
-use crate::config::{Config, devices};
+use crate::config::Config;
+use crate::config::names::Bearer;
 use crate::model::{Label, MemberId, MemberState};
 use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, StoredMember, StoredRoster};
 
@@ -123,6 +123,8 @@ pub fn expire(known: &StoredRoster, own: Option<MemberId>, now: Timestamp) -> Op
     Some(desk.draft)
 }
 
+mod checks;
+
 /// A draft in the making.
 struct Desk<'a> {
     draft: Draft,
@@ -204,22 +206,6 @@ impl<'a> Desk<'a> {
         let (from, why) = (self.member(id).map(|member| member.state), "to be admitted".to_owned());
         self.noted(id, from.unwrap_or(MemberState::Pending), why);
         Ok(())
-    }
-
-    fn not_waiting(&self, id: MemberId) -> OrderError {
-        let waits = |member: &&StoredMember| member.state == MemberState::Pending;
-        let near = self.draft.next.members.iter().filter(waits).map(|member| member.id.to_string());
-        let meant = near
-            .map(|other| (strsim::damerau_levenshtein(&other, &id.to_string()), other))
-            .filter(|(distance, _)| *distance <= 2)
-            .min();
-        let hint = match meant {
-            Some((_, other)) => format!("did you mean {other}?"),
-            None => "see who waits: ztgate devices --pending".to_owned(),
-        };
-        OrderError::declined(format!(
-            "{id} does not wait here; {hint} To admit it before it knocks, add --ahead"
-        ))
     }
 
     fn put_out(&mut self, who: &str, to: MemberState, why: Option<&str>) -> Result<(), OrderError> {
@@ -422,74 +408,6 @@ impl<'a> Desk<'a> {
         let intent = Intent { authorize, since: self.now, who: self.by.0.clone() };
         self.draft.next.outbox.insert(id, intent);
     }
-
-    /// Holds a profile to what a list of devices can say, so that each one that is kept can be exported and read back.
-    fn says_no_more_than_it_may(&self, id: MemberId, profile: &mut Profile) -> Result<(), OrderError> {
-        if profile.until.is_some() && self.own == Some(id) {
-            return Err(self.is_own(id));
-        }
-        if let Some(notes) = &profile.notes {
-            profile.notes =
-                devices::notes(notes).map_err(|error| OrderError::declined(format!("the note: {error}")))?;
-        }
-        Ok(())
-    }
-
-    fn is_own(&self, id: MemberId) -> OrderError {
-        OrderError::declined(format!(
-            "{id} is this gateway's own member; without it nobody reaches the gateway. To take it off the network: \
-             zerotier-cli leave {}",
-            self.draft.next.network
-        ))
-    }
-
-    fn is_in_future(&self, until: Option<Timestamp>) -> Result<(), OrderError> {
-        match until {
-            Some(until) if until <= self.now => {
-                Err(OrderError::declined(format!("{until} has passed already; say when it ends: --for 24h")))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The member that a person means.
-    fn find(&self, who: &str) -> Result<MemberId, OrderError> {
-        if let Ok(id) = who.parse::<MemberId>()
-            && self.places.contains_key(&id)
-        {
-            return Ok(id);
-        }
-        let members = &self.draft.next.members;
-        let named =
-            |member: &&StoredMember| member.profile.name.as_ref().is_some_and(|name| name.as_str() == who);
-        if let Some(member) = members.iter().find(named) {
-            return Ok(member.id);
-        }
-        let names = members.iter().filter_map(|member| member.profile.name.as_ref());
-        let words = names.map(Label::to_string).chain(members.iter().map(|member| member.id.to_string()));
-        let meant = words
-            .map(|word| (strsim::damerau_levenshtein(&word, who), word))
-            .filter(|(distance, _)| *distance <= 2)
-            .min();
-        let hint = match meant {
-            Some((_, word)) => format!("; did you mean {word}?"),
-            None => ": ztgate devices lists them".to_owned(),
-        };
-        Err(OrderError::declined(format!("no device {who} here{hint}")))
-    }
-
-    /// Holds that one name means one thing, for all that the draft says.
-    fn names_are_one(&self, config: &Config) -> Result<(), OrderError> {
-        let touched: BTreeSet<MemberId> = self.draft.touched.iter().map(|(id, _)| *id).collect();
-        let (drafted, others): (Vec<&StoredMember>, Vec<_>) =
-            self.draft.next.members.iter().partition(|member| touched.contains(&member.id));
-        let mut names = Names::of(config, others.into_iter().map(bearer));
-        for member in drafted {
-            names.check_device(&bearer(member)).map_err(|error| OrderError::declined(error.to_string()))?;
-            names.add(&bearer(member));
-        }
-        Ok(())
-    }
 }
 
 /// A member with the names that it brings into use.
@@ -511,3 +429,7 @@ pub fn called(member: &StoredMember) -> String {
 #[cfg(test)]
 #[path = "lifecycle_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "lifecycle_world_tests.rs"]
+mod world;

@@ -17,10 +17,12 @@ use crate::config::{Config, SyncMode};
 use crate::identity::Roster;
 use crate::identity::proof::Prover;
 use crate::model::{Clock, MemberId, MemberState, Moment, NetworkId};
-use crate::store::{AtController, Change, Members, MembersError, Presence, StoredRoster};
+use crate::store::{Change, Members, MembersError, Presence, StoredRoster};
 use crate::zerotier::{Controller, ControllerView, NodeClient};
 
 mod desk;
+mod due;
+mod guards;
 mod proofs;
 mod show;
 
@@ -270,34 +272,15 @@ impl RosterTask {
             outbox: self.known.outbox.clone(),
         };
         let plan = plan::plan(&next, &view, &config.sync, self.gateway);
-        // Without knowing which member it is itself, it puts nobody out.
-        if config.sync == SyncMode::Enforce && !self.first_start && self.gateway.is_some() {
-            let put_out = plan::enforced(&plan, &next.outbox, wall);
-            let authorized = view.members.iter().filter(|member| member.authorized).count();
-            let hold =
-                plan::is_too_much(put_out.len(), authorized) || (self.is_old_store && !put_out.is_empty());
-            if hold && !self.desk.sync_was_ordered() {
-                tracing::error!(
-                    "sync = \"enforce\" would put out {} of {authorized} members, which looks like a wrong or an old store; look: \
-                     ztgate sync --dry-run, and do it: ztgate sync",
-                    put_out.len()
-                );
-            } else {
-                self.is_old_store = false;
-                merged.changes.extend(put_out.iter().filter_map(|(id, intent)| {
-                    let state = merged.members.iter().find(|member| member.id == *id)?.state;
-                    let why = "authorised by somebody else; to be deauthorised".to_owned();
-                    Some(Change {
-                        time: wall,
-                        member: *id,
-                        from: Some(state),
-                        to: state,
-                        why,
-                        who: intent.who.clone(),
-                    })
-                }));
-                next.outbox.extend(put_out);
-            }
+        if config.sync == SyncMode::Enforce {
+            let put_out = self.enforce(&plan, &view, &next.outbox, wall);
+            merged.changes.extend(put_out.iter().filter_map(|(id, intent)| {
+                let state = merged.members.iter().find(|member| member.id == *id)?.state;
+                let why = "authorised by somebody else; to be deauthorised".to_owned();
+                let who = intent.who.clone();
+                Some(Change { time: wall, member: *id, from: Some(state), to: state, why, who })
+            }));
+            next.outbox.extend(put_out);
         }
         self.taken_at = instant;
         let error = self.adopt(next, merged);
@@ -318,21 +301,6 @@ impl RosterTask {
             let _ = self.news.send(News::ControllerBack);
         }
         self.answer_syncs(instant, None);
-    }
-
-    /// What is wrong with a list that lacks more members than anybody deletes between two looks. A person who asks for a
-    /// `sync` has it believed.
-    fn lacks_too_many(&self, listed: &HashSet<MemberId>) -> Option<String> {
-        let active = || self.known.members.iter().filter(|member| member.state == MemberState::Active);
-        let lacks =
-            active().filter(|m| !listed.contains(&m.id) && m.at_controller != AtController::Gone).count();
-        let all = active().count();
-        (lacks > (all / 10).max(2) && !self.desk.sync_was_ordered()).then(|| {
-            format!(
-                "its list lacks {lacks} of {all} active members at once, which is not believed; if they were deleted there: \
-                 ztgate sync"
-            )
-        })
     }
 
     /// The files changed.

@@ -6,14 +6,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::RosterTask;
 use crate::model::{MemberId, MemberState, Moment};
 use crate::store::{Change, Intent, StoredRoster};
-use crate::sync::expiry;
-use crate::sync::feed::News;
 use crate::sync::lifecycle::{self, Draft};
 use crate::sync::order::{
     Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Reply, Request,
@@ -30,25 +27,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// One call to the controller, read back included, takes no longer.
 const TELL: Duration = Duration::from_secs(20);
 
-/// What the disk did not take is tried again this often.
-const KEEP_AGAIN: Duration = Duration::from_secs(2);
-
-/// Ends are looked at this often at least, for the wall clock may be set.
-const LOOK: Duration = Duration::from_secs(30);
-
 /// What is under way.
 #[derive(Default)]
 pub(super) struct Desk {
     pub telling: Option<BoxFuture<'static, Told>>,
     /// Attempts that failed.
-    troubles: HashMap<MemberId, Trouble>,
+    pub troubles: HashMap<MemberId, Trouble>,
     /// When the controller last showed that it knows what it was told.
     told: HashMap<MemberId, Moment>,
-    waiting: Vec<Waiting>,
+    pub waiting: Vec<Waiting>,
     /// Who asked how gateway and controller differ, and since when: no older answer will do.
     syncs: Vec<(bool, Moment, Reply<Done>)>,
     /// When to try again to write what the disk did not take.
-    keep_again: Option<Instant>,
+    pub keep_again: Option<Instant>,
     /// How gateway and controller differed at the last look.
     pub plan: Vec<Difference>,
 }
@@ -61,17 +52,17 @@ pub(super) struct Told {
     result: Result<bool, (String, Option<Duration>)>,
 }
 
-struct Trouble {
+pub(super) struct Trouble {
     pause: Duration,
-    again: Instant,
+    pub again: Instant,
     why: String,
 }
 
 /// Somebody who waits for the controller to know.
-struct Waiting {
+pub(super) struct Waiting {
     done: Done,
     open: HashSet<MemberId>,
-    until: Instant,
+    pub until: Instant,
     reply: Reply<Done>,
 }
 
@@ -163,7 +154,7 @@ impl RosterTask {
 
     /// Makes a draft what holds. One that lets somebody in is on disk before anything else; of any other only its record
     /// waits for the disk, and what is told then is to be passed on.
-    fn put_in_force(&mut self, draft: &Draft) -> Result<Option<String>, OrderError> {
+    pub(super) fn put_in_force(&mut self, draft: &Draft) -> Result<Option<String>, OrderError> {
         let widens = draft.widens();
         if widens {
             self.write(&draft.next, &draft.changes).map_err(|error| {
@@ -188,7 +179,7 @@ impl RosterTask {
     }
 
     /// Writes what is known over what was.
-    fn write_over(&mut self, before: &StoredRoster, changes: &[Change]) -> Result<(), OrderError> {
+    pub(super) fn write_over(&mut self, before: &StoredRoster, changes: &[Change]) -> Result<(), OrderError> {
         let next = self.known.clone();
         if next == *before && changes.is_empty() {
             return Ok(());
@@ -199,26 +190,7 @@ impl RosterTask {
         })
     }
 
-    /// Tries again to write what the disk did not take. That is not left to the next good answer of a controller which may
-    /// be away.
-    pub(super) fn keep_late(&mut self) {
-        let now = Instant::now();
-        match self.desk.keep_again {
-            // Whom a first start adopts must not be lost to a store that says it was no first start.
-            _ if self.unkept.is_none() || self.first_start => self.desk.keep_again = None,
-            Some(again) if again > now => {}
-            None => self.desk.keep_again = Some(now + KEEP_AGAIN),
-            Some(_) => {
-                self.desk.keep_again = Some(now + KEEP_AGAIN);
-                let next = self.known.clone();
-                if self.write(&next, &[]).is_ok() {
-                    tracing::info!("what was not on disk yet is now");
-                }
-            }
-        }
-    }
-
-    fn write(&mut self, next: &StoredRoster, changes: &[Change]) -> Result<(), String> {
+    pub(super) fn write(&mut self, next: &StoredRoster, changes: &[Change]) -> Result<(), String> {
         let mut all = self.unkept.clone().unwrap_or_default();
         all.extend_from_slice(changes);
         self.store.save(next, &all).map_err(|error| error.to_string())?;
@@ -397,54 +369,6 @@ impl RosterTask {
             }
             let _ = reply.send(answer);
         }
-    }
-
-    /// Expires those whose time has come, and gives notice of those whose time comes soon.
-    pub(super) fn expire(&mut self) {
-        let now = self.clock.now();
-        if let Some(draft) = lifecycle::expire(&self.known, self.gateway, now) {
-            // It is no widening, so it holds whatever the disk says.
-            let _ = self.put_in_force(&draft);
-        }
-        let due: Vec<MemberId> = self
-            .known
-            .members
-            .iter()
-            .filter(|member| expiry::is_due_notice(member, now))
-            .map(|m| m.id)
-            .collect();
-        if due.is_empty() {
-            return;
-        }
-        let before = self.known.clone();
-        for id in due {
-            if let Some(member) = self.known.members.iter_mut().find(|member| member.id == id) {
-                member.notice = None;
-            }
-            if let Some(member) = self.known.members.iter().find(|member| member.id == id) {
-                let view = Box::new(self.view_of(member, now));
-                tracing::info!(device = %lifecycle::called(member), "expires soon");
-                let _ = self.news.send(News::ExpiresSoon(view));
-            }
-        }
-        let _ = self.write_over(&before, &[]);
-    }
-
-    /// How long nothing is due.
-    pub(super) fn until_due(&self) -> Duration {
-        let (wall, now) = (self.clock.now(), Instant::now());
-        let from_wall = |at: Timestamp| Duration::try_from(at.duration_since(wall)).unwrap_or_default();
-        let ends = expiry::next_moment(&self.known).map(from_wall);
-        let waits = self.desk.waiting.iter().map(|waiting| waiting.until.saturating_duration_since(now));
-        let tells = self
-            .known
-            .outbox
-            .keys()
-            .filter(|_| self.desk.telling.is_none())
-            .filter_map(|id| self.desk.troubles.get(id))
-            .map(|trouble| trouble.again.saturating_duration_since(now));
-        let keeps = self.desk.keep_again.map(|again| again.saturating_duration_since(now));
-        ends.into_iter().chain(waits).chain(tells).chain(keeps).min().unwrap_or(LOOK).min(LOOK)
     }
 }
 

@@ -1,0 +1,57 @@
+//! What is not believed at once, and not done by itself: mistakes of a size that people do not make.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::RosterTask;
+use crate::model::{MemberId, MemberState};
+use crate::store::{AtController, Intent};
+use crate::sync::order::Difference;
+use crate::sync::plan;
+use crate::zerotier::ControllerView;
+
+impl RosterTask {
+    /// Whom `enforce` puts out now. Nobody while it does not know which member it is itself, nor, unless a person orders a
+    /// `sync`, where a wrong or an old store is the likelier reason.
+    pub(super) fn enforce(
+        &mut self,
+        plan: &[Difference],
+        view: &ControllerView,
+        outbox: &BTreeMap<MemberId, Intent>,
+        now: Timestamp,
+    ) -> BTreeMap<MemberId, Intent> {
+        if self.first_start || self.gateway.is_none() {
+            return BTreeMap::new();
+        }
+        let put_out = plan::enforced(plan, outbox, now);
+        let authorized = view.members.iter().filter(|member| member.authorized).count();
+        let is_odd =
+            plan::is_too_much(put_out.len(), authorized) || (self.is_old_store && !put_out.is_empty());
+        if is_odd && !self.desk.sync_was_ordered() {
+            tracing::error!(
+                "sync = \"enforce\" would put out {} of {authorized} members, which looks like a wrong or an old store; \
+                 look: ztgate sync --dry-run, and do it: ztgate sync",
+                put_out.len()
+            );
+            return BTreeMap::new();
+        }
+        self.is_old_store = false;
+        put_out
+    }
+
+    /// What is wrong with a list that lacks more members than anybody deletes between two looks. A person who asks for a
+    /// `sync` has it believed.
+    pub(super) fn lacks_too_many(&self, listed: &HashSet<MemberId>) -> Option<String> {
+        let active = || self.known.members.iter().filter(|member| member.state == MemberState::Active);
+        let lacks =
+            active().filter(|m| !listed.contains(&m.id) && m.at_controller != AtController::Gone).count();
+        let all = active().count();
+        (lacks > (all / 10).max(2) && !self.desk.sync_was_ordered()).then(|| {
+            format!(
+                "its list lacks {lacks} of {all} active members at once, which is not believed; if they were deleted there: \
+                 ztgate sync"
+            )
+        })
+    }
+}
