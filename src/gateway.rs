@@ -94,6 +94,8 @@ struct Inner {
     site: ArcSwap<Site>,
     rules: ArcSwap<Rules>,
     shared: ArcSwapOption<Shared>,
+    /// The roster that requests are judged by now.
+    judged_by: ArcSwapOption<Roster>,
     changed: watch::Sender<u64>,
     certificates: Arc<CurrentCertificates>,
     resolver: Resolver,
@@ -146,6 +148,7 @@ impl Gateway {
             config_error: ArcSwapOption::empty(),
             site: ArcSwap::from_pointee(site),
             shared: ArcSwapOption::empty(),
+            judged_by: ArcSwapOption::empty(),
             changed: watch::Sender::new(0),
             certificates,
             resolver: resolver.clone(),
@@ -227,6 +230,11 @@ impl Gateway {
 
     pub fn status(&self) -> admin::Status {
         self.inner.status()
+    }
+
+    /// Whether requests are judged by the newest roster, which is put in force within a moment.
+    pub fn is_up_to_date(&self) -> bool {
+        self.inner.is_up_to_date()
     }
 
     /// How many members are proved to be who they say.
@@ -315,6 +323,14 @@ fn bearer(member: &Member) -> Bearer<'_> {
 }
 
 impl Inner {
+    fn is_up_to_date(&self) -> bool {
+        let newest = self.members.roster.borrow();
+        match (newest.as_ref(), self.judged_by.load().as_ref()) {
+            (Some(newest), Some(judged_by)) => Arc::ptr_eq(newest, judged_by),
+            (newest, _) => newest.is_none(),
+        }
+    }
+
     fn adopt(&self, mut config: Config) -> Result<Vec<Problem>, String> {
         let old = self.config.borrow().clone();
         for (what, differs) in [
@@ -367,6 +383,10 @@ impl Inner {
             nft: Arc::new(move |port, members| for_nft.ruleset(port, members)),
             devices: self.members.devices.clone(),
             orders: self.members.orders.clone(),
+            in_force: {
+                let inner = self.clone();
+                Arc::new(move || inner.is_up_to_date())
+            },
         }
     }
 }

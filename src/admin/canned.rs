@@ -40,6 +40,7 @@ impl Canned {
                     nft: Arc::new(|_, _| None),
                     devices: watch::Sender::new(devices.into()).subscribe(),
                     orders,
+                    in_force: Arc::new(|| true),
                 };
                 let serving = serve(&at, state).unwrap();
                 ready.send(()).unwrap();

@@ -1,5 +1,7 @@
 //! The socket's part about devices: lists, histories and orders. Who orders is the user at the other end of the socket.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::connect_info::{ConnectInfo, Connected};
@@ -18,6 +20,10 @@ use super::server::{Problem, State, snapshot};
 
 /// Room for the list of a large network: 10,000 devices at 300 bytes.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often, and how many times, it is looked whether what was ordered is in force.
+const SWAP_STEP: Duration = Duration::from_millis(2);
+const SWAP_STEPS: u32 = 500;
 
 /// The number of the user who connected, as the kernel tells it (unix(7), SO_PEERCRED); `None` if it does not.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +88,13 @@ pub(super) async fn order(
     };
     let by = peer.actor().await.ok_or_else(unknown)?;
     let done = state.orders.carry_out(order, by).await;
+    // What is told as done is in force, on every thread. A swap takes less than one of these steps.
+    for _ in 0..SWAP_STEPS {
+        if (state.in_force)() {
+            break;
+        }
+        tokio::time::sleep(SWAP_STEP).await;
+    }
     done.map(Json).map_err(|error| {
         let status = if error.is_too_early { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CONFLICT };
         Problem(status, error.text)

@@ -29,6 +29,8 @@ pub struct State {
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
     /// `None` until a roster is there.
     pub shared: Arc<dyn Fn() -> Option<Arc<Shared>> + Send + Sync>,
+    /// Whether requests are judged by the newest roster.
+    pub in_force: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The ruleset of `ztgate nft`, with SSH for these members past the gateway; `None` while there is no device.
     pub nft: Arc<NftSource>,
     /// Every device as lists show it; empty until a roster is there.

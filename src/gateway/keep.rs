@@ -35,6 +35,7 @@ pub(super) async fn snapshot(inner: Arc<Inner>, ready: watch::Sender<Option<Arc<
                     let _ = ready.send(Some(shared));
                 }
             }
+            inner.judged_by.store(Some(current));
         }
         tokio::select! {
             Ok(()) = roster.changed() => {}

@@ -188,7 +188,15 @@ impl<'a> Desk<'a> {
             )));
         }
         let mut profile = profile.clone();
-        profile.name = profile.name.or_else(|| member.profile.name.clone());
+        // One that was in before keeps what is not said anew, its end above all.
+        let before = &member.profile;
+        profile.name = profile.name.or_else(|| before.name.clone());
+        profile.owner = profile.owner.or_else(|| before.owner.clone());
+        profile.notes = profile.notes.or_else(|| before.notes.clone());
+        profile.until = profile.until.or(before.until.filter(|until| *until > self.now));
+        if profile.groups.is_empty() {
+            profile.groups.clone_from(&before.groups);
+        }
         if profile.name.is_none() {
             // Suggested only: whoever writes labels at the controller must not choose who bears which name.
             let label = member.label.as_deref().map(str::to_ascii_lowercase);
@@ -247,8 +255,9 @@ impl<'a> Desk<'a> {
         match state {
             MemberState::Active => return Err(OrderError::declined(format!("{called} is active already"))),
             MemberState::Pending => {
+                let name = member.profile.name.as_ref().map_or("NAME", Label::as_str);
                 return Err(OrderError::declined(format!(
-                    "{called} waits and was never in: ztgate admit {id} --name NAME"
+                    "{called} waits to be admitted: ztgate admit {id} --name {name}"
                 )));
             }
             MemberState::Expired | MemberState::Suspended | MemberState::Revoked => {}

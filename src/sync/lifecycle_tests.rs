@@ -182,6 +182,16 @@ fn an_end_that_was_set_outlives_a_suspension() {
 }
 
 #[test]
+fn who_is_admitted_again_keeps_what_is_not_said_anew() {
+    let sunday = now() + Duration::from_secs(3 * 24 * 3600);
+    let mut guest = member(A, MemberState::Pending, Some("guest"));
+    guest.profile = Profile { owner: Some(label("mum")), until: Some(sunday), ..guest.profile };
+    let draft = try_order(&roster(vec![guest.clone()]), admit(A, Some("aunt"))).unwrap();
+    let profile = Profile { name: Some(label("aunt")), ..guest.profile };
+    assert_eq!(draft.next.members[0].profile, profile);
+}
+
+#[test]
 fn what_could_not_be_exported_is_not_kept() {
     let known = roster(vec![member(A, MemberState::Active, Some("phone"))]);
     for notes in ["two\nlines".to_owned(), "x".repeat(501)] {

@@ -140,7 +140,7 @@ fn observe(
         label: seen.label.clone(),
         assigned: seen.assigned.clone(),
         active_bridge: seen.active_bridge,
-        version: seen.version.clone(),
+        version: seen.version.clone().or_else(|| old.and_then(|old| old.version.clone())),
         creation_time: seen.creation_time,
         profile: old.map(|old| old.profile.clone()).unwrap_or_default(),
         notice: old.and_then(|old| old.notice),

@@ -81,6 +81,8 @@ struct Answer {
     view: Result<ControllerView, String>,
     /// Whom the node speaks to; none where it was not asked or did not say.
     heard: Vec<(MemberId, Presence)>,
+    /// What the node knows of their versions. The controller itself learns one with the first configuration it gives.
+    versions: HashMap<MemberId, String>,
 }
 
 impl RosterTask {
@@ -193,7 +195,10 @@ impl RosterTask {
                     self.desk.telling = None;
                     self.told(told);
                 }
-                () = due => self.give_up_waiting(),
+                () = due => {
+                    self.give_up_waiting();
+                    self.look_if_due();
+                }
             }
         }
     }
@@ -211,7 +216,9 @@ impl RosterTask {
                 Err(_) => Err(format!("no whole answer within {} s", VIEW_DEADLINE.as_secs())),
             };
             // Presence is a courtesy: a node that does not say takes nothing from the rest.
-            let peers = peers.unwrap_or_default().into_iter().map(|peer| {
+            let peers = peers.unwrap_or_default();
+            let versions = peers.iter().filter_map(|peer| Some((peer.id, peer.version.clone()?))).collect();
+            let peers = peers.into_iter().map(|peer| {
                 let physical = peer.physical.map(|physical| physical.to_string());
                 (peer.id, Presence { last_seen: peer.last_heard, physical })
             });
@@ -220,15 +227,15 @@ impl RosterTask {
                 (member.id, Presence { last_seen: member.last_seen, physical })
             });
             let heard = told.chain(peers).collect();
-            Answer { gateway, asked, view, heard }
+            Answer { gateway, asked, view, heard, versions }
         }
         .boxed()
     }
 
     /// Makes an answer the new roster; an odd one changes nothing but the status.
-    fn take(&mut self, answer: Answer) {
+    fn take(&mut self, mut answer: Answer) {
         self.gateway = answer.gateway.or(self.gateway);
-        let view = match answer.view {
+        let mut view = match answer.view {
             Ok(view) if view.network == self.network => view,
             Ok(view) => {
                 let error = format!("the controller's answer is about network {}", view.network);
@@ -236,6 +243,9 @@ impl RosterTask {
             }
             Err(error) => return self.fail(answer.asked.1, error),
         };
+        for member in view.members.iter_mut().filter(|member| member.version.is_none()) {
+            member.version = answer.versions.remove(&member.id);
+        }
         let config = self.config.borrow().clone();
         let (wall, instant) = answer.asked;
         let listed: HashSet<MemberId> = view.members.iter().map(|member| member.id).collect();
@@ -300,6 +310,7 @@ impl RosterTask {
             tracing::info!("members synced again");
             let _ = self.news.send(News::ControllerBack);
         }
+        self.look_again_for_addresses();
         self.answer_syncs(instant, None);
     }
 

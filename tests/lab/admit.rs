@@ -66,6 +66,7 @@ pub fn a_device_knocks_and_is_admitted(lab: &Lab) {
     let seen = knock(lab, &gateway);
     print!("{}", gateway.says(&["devices", "--pending"]));
     assert_eq!(seen["physical"], "10.99.0.13:9993");
+    assert_eq!(seen["version"], "1.14.1");
     assert_eq!((&seen["state"], &seen["authorized"]), (&json!("pending"), &json!(false)));
 
     let asked = Instant::now();

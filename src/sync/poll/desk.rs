@@ -24,6 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
+/// How long a member that was just let in is asked about until it has an address: without one it would be refused as if it
+/// used somebody else's.
+const ADDRESSED: Duration = Duration::from_secs(10);
+
 /// One call to the controller, read back included, takes no longer.
 const TELL: Duration = Duration::from_secs(20);
 
@@ -36,6 +40,10 @@ pub(super) struct Desk {
     /// When the controller last showed that it knows what it was told.
     told: HashMap<MemberId, Moment>,
     pub waiting: Vec<Waiting>,
+    /// Whom the controller let in a moment ago, and is still to give an address; until when that is waited for.
+    pub unaddressed: HashMap<MemberId, Instant>,
+    /// When to ask the controller about them again.
+    pub look_again: Option<Instant>,
     /// Who asked how gateway and controller differ, and since when: no older answer will do.
     syncs: Vec<(bool, Moment, Reply<Done>)>,
     /// When to try again to write what the disk did not take.
@@ -286,6 +294,9 @@ impl RosterTask {
         self.spread(&draft.changes);
         // Its address is assigned after the answer.
         self.poll_now.notify_one();
+        if authorize {
+            self.desk.unaddressed.insert(member, Instant::now() + ADDRESSED);
+        }
         for waiting in self.desk.waiting.iter_mut().filter(|waiting| waiting.open.contains(&member)) {
             waiting.open.remove(&member);
             if let Some(changed) = waiting.done.devices.iter_mut().find(|changed| changed.member == member) {

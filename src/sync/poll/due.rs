@@ -16,6 +16,9 @@ const KEEP_AGAIN: Duration = Duration::from_secs(2);
 /// Ends are looked at this often at least, for the wall clock may be set.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// Between two looks for an address.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
 impl RosterTask {
     /// Tries again to write what the disk did not take. That is not left to the next good answer of a controller which may
     /// be away.
@@ -67,6 +70,25 @@ impl RosterTask {
         let _ = self.write_over(&before, &[]);
     }
 
+    /// After a look at the controller: whether to look again soon, because somebody has no address yet.
+    pub(super) fn look_again_for_addresses(&mut self) {
+        let now = Instant::now();
+        let known = &self.known;
+        self.desk.unaddressed.retain(|id, until| {
+            let member = known.members.iter().find(|member| member.id == *id);
+            *until > now && member.is_some_and(|member| member.assigned.is_empty())
+        });
+        self.desk.look_again = (!self.desk.unaddressed.is_empty()).then(|| now + LOOK_AGAIN);
+    }
+
+    /// Asks the controller again, if it is time.
+    pub(super) fn look_if_due(&mut self) {
+        if self.desk.look_again.is_some_and(|again| again <= Instant::now()) {
+            self.desk.look_again = None;
+            self.poll_now.notify_one();
+        }
+    }
+
     /// How long nothing is due.
     pub(super) fn until_due(&self) -> Duration {
         let (wall, now) = (self.clock.now(), Instant::now());
@@ -81,6 +103,7 @@ impl RosterTask {
             .filter_map(|id| self.desk.troubles.get(id))
             .map(|trouble| trouble.again.saturating_duration_since(now));
         let keeps = self.desk.keep_again.map(|again| again.saturating_duration_since(now));
-        ends.into_iter().chain(waits).chain(tells).chain(keeps).min().unwrap_or(LOOK).min(LOOK)
+        let looks = self.desk.look_again.map(|again| again.saturating_duration_since(now));
+        ends.into_iter().chain(waits).chain(tells).chain(keeps).chain(looks).min().unwrap_or(LOOK).min(LOOK)
     }
 }

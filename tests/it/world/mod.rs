@@ -279,6 +279,7 @@ impl Live {
         roster.mark_unchanged();
         self.started.as_ref().unwrap().feed.poll_now.notify_one();
         tokio::time::timeout(SOON, roster.changed()).await.expect("no new roster").unwrap();
+        self.is_up_to_date().await;
     }
 
     /// Makes node and controller fail from now on.

@@ -26,12 +26,25 @@ impl Live {
     }
 
     pub async fn try_order(&self, order: Order) -> Result<Done, OrderError> {
-        self.started.as_ref().unwrap().feed.orders.carry_out(order, mum()).await
+        let done = self.started.as_ref().unwrap().feed.orders.carry_out(order, mum()).await;
+        self.is_up_to_date().await;
+        done
+    }
+
+    /// Waits until requests are judged by the newest roster.
+    pub async fn is_up_to_date(&self) {
+        let begin = Instant::now();
+        while !self.gateway().is_up_to_date() {
+            assert!(begin.elapsed() < SOON, "the newest roster is not put in force");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Admits a device that waits, by its name in this world and into these groups.
     pub async fn admit(&self, device: &str, groups: &[&str]) -> Done {
-        self.order(self.admission(device, groups)).await
+        let done = self.order(self.admission(device, groups)).await;
+        self.is_up_to_date().await;
+        done
     }
 
     /// The order that admits it.
@@ -59,7 +72,7 @@ impl Live {
         loop {
             let view = self.device(device);
             if view.state == state && view.queued.is_none() {
-                return;
+                return self.is_up_to_date().await;
             }
             assert!(begin.elapsed() < SOON * 4, "{device} is not {state} in peace: {view:#?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
