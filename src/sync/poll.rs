@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
@@ -18,14 +18,16 @@ use crate::identity::Roster;
 use crate::identity::proof::Prover;
 use crate::model::{Clock, MemberId, MemberState, Moment, NetworkId};
 use crate::store::{Change, Members, MembersError, Presence, StoredRoster};
-use crate::zerotier::{Controller, ControllerView, NodeClient};
+use crate::zerotier::{Controller, NodeClient};
 
+mod ask;
 mod desk;
 mod due;
 mod guards;
 mod proofs;
 mod show;
 
+use ask::Answer;
 use desk::Desk;
 
 /// An unchanged roster's time goes to disk this often, so a restart may find it older by as much.
@@ -71,18 +73,6 @@ pub struct RosterTask {
     /// When and where members were last heard, and whether the store knows.
     presence: HashMap<MemberId, Presence>,
     desk: Desk,
-}
-
-/// What one poll brought.
-struct Answer {
-    gateway: Option<MemberId>,
-    /// When it was asked for, so that the roster is never taken for younger than it is.
-    asked: (Timestamp, Moment),
-    view: Result<ControllerView, String>,
-    /// Whom the node speaks to; none where it was not asked or did not say.
-    heard: Vec<(MemberId, Presence)>,
-    /// What the node knows of their versions. The controller itself learns one with the first configuration it gives.
-    versions: HashMap<MemberId, String>,
 }
 
 impl RosterTask {
@@ -201,35 +191,6 @@ impl RosterTask {
                 }
             }
         }
-    }
-
-    /// Asks the node who we are and the controller for everything.
-    fn ask(&self) -> BoxFuture<'static, Answer> {
-        let (controller, node) = (self.controller.clone(), self.node.clone());
-        let asked = (self.clock.now(), self.clock.instant());
-        async move {
-            let view = tokio::time::timeout(VIEW_DEADLINE, controller.view());
-            let (status, peers, view) = tokio::join!(node.status(), node.peers(), view);
-            let gateway = status.ok().map(|status| status.address);
-            let view = match view {
-                Ok(view) => view.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no whole answer within {} s", VIEW_DEADLINE.as_secs())),
-            };
-            // Presence is a courtesy: a node that does not say takes nothing from the rest.
-            let peers = peers.unwrap_or_default();
-            let versions = peers.iter().filter_map(|peer| Some((peer.id, peer.version.clone()?))).collect();
-            let peers = peers.into_iter().map(|peer| {
-                let physical = peer.physical.map(|physical| physical.to_string());
-                (peer.id, Presence { last_seen: peer.last_heard, physical })
-            });
-            let told = view.iter().flat_map(|view: &ControllerView| &view.members).map(|member| {
-                let physical = member.physical.map(|physical| physical.to_string());
-                (member.id, Presence { last_seen: member.last_seen, physical })
-            });
-            let heard = told.chain(peers).collect();
-            Answer { gateway, asked, view, heard, versions }
-        }
-        .boxed()
     }
 
     /// Makes an answer the new roster; an odd one changes nothing but the status.

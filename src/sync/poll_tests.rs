@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::FutureExt;
+
 use super::*;
 use crate::config::{self, Device};
 use crate::identity::IdentityProof;
 use crate::model::ManualClock;
 use crate::sync::order::{Actor, AtTheController, Done, Edit, Order, OrderError, Profile};
-use crate::zerotier::{ApiError, ControllerMember, Proposal};
+use crate::zerotier::{ApiError, ControllerMember, ControllerView, Proposal};
 
 #[path = "poll_disk_tests.rs"]
 mod disk;
