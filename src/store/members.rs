@@ -1,6 +1,6 @@
 //! What we know of members: the roster as it was last, and a log of every change of state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +102,8 @@ pub enum MembersError {
 pub struct Members {
     connection: Connection,
     file: PathBuf,
+    /// The members as they are on disk, so that only what differs is written; `None` until they were read or written.
+    written: Option<HashMap<MemberId, StoredMember>>,
 }
 
 impl Members {
@@ -112,21 +114,21 @@ impl Members {
     pub fn open(state_dir: &Path) -> Result<(Self, bool), MembersError> {
         let file = state_dir.join(FILE);
         let opened = open(&file, MIGRATIONS)?;
-        Ok((Self { connection: opened.connection, file }, opened.created))
+        Ok((Self { connection: opened.connection, file, written: None }, opened.created))
     }
 
     /// The members of a network as a store has them that may be in use; `None` where there is none that can be read.
     pub fn look(state_dir: &Path, network: NetworkId) -> Option<Vec<StoredMember>> {
         let file = state_dir.join(FILE);
         let connection = open_to_read(&file, MIGRATIONS.len() as u32).ok()?;
-        Self { connection, file }.load(network).ok()?.map(|roster| roster.members)
+        Self { connection, file, written: None }.load(network).ok()?.map(|roster| roster.members)
     }
 
     /// The roster as it was last; `None` if there never was one.
     ///
     /// # Errors
     /// It is another network's, or cannot be read.
-    pub fn load(&self, network: NetworkId) -> Result<Option<StoredRoster>, MembersError> {
+    pub fn load(&mut self, network: NetworkId) -> Result<Option<StoredRoster>, MembersError> {
         let head = self
             .connection
             .query_row("SELECT network, taken, public, listed FROM roster", [], |row| {
@@ -147,6 +149,8 @@ impl Members {
         let members = self.rows("SELECT * FROM members ORDER BY id", |row| Ok(member(row)))?;
         let members = members.into_iter().collect::<Result<_, _>>().map_err(|what| self.damaged(what))?;
         let taken = Timestamp::from_millisecond(taken).map_err(|_| self.damaged("the roster's time"))?;
+        let members: Vec<StoredMember> = members;
+        self.written = Some(members.iter().map(|member| (member.id, member.clone())).collect());
         Ok(Some(StoredRoster { network, taken, public, redirects, listed, members, outbox: self.outbox()? }))
     }
 
@@ -181,7 +185,16 @@ impl Members {
     /// # Errors
     /// It could not be written; what was there stands.
     pub fn save(&mut self, roster: &StoredRoster, changes: &[Change]) -> Result<(), MembersError> {
-        self.write(roster, changes).map_err(|e| self.sql(e))
+        self.write(roster, changes).map_err(|e| self.sql(e))?;
+        let written = self.written.get_or_insert_default();
+        let kept: HashSet<MemberId> = roster.members.iter().map(|member| member.id).collect();
+        written.retain(|id, _| kept.contains(id));
+        for member in &roster.members {
+            if written.get(&member.id) != Some(member) {
+                written.insert(member.id, member.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Notes that the roster was as it is at a later time too, and who was heard meanwhile.
@@ -223,7 +236,14 @@ impl Members {
             }
             change.commit()
         };
-        write(&mut self.connection).map_err(|e| self.sql(e))
+        write(&mut self.connection).map_err(|e| self.sql(e))?;
+        let written = self.written.get_or_insert_default();
+        for (id, identity, proof) in proofs {
+            if let Some(member) = written.get_mut(id).filter(|m| m.identity.as_deref() == Some(*identity)) {
+                member.proof = *proof;
+            }
+        }
+        Ok(())
     }
 
     /// The log of changes of one member, or of all; the newest [`MOST_CHANGES`], oldest first.
@@ -269,13 +289,24 @@ impl Members {
         for rule in &roster.redirects {
             transaction.execute("INSERT INTO redirects (rule) VALUES (?1)", [rule])?;
         }
-        transaction.execute("DELETE FROM members", [])?;
+        match &self.written {
+            None => _ = transaction.execute("DELETE FROM members", [])?,
+            Some(written) => {
+                let kept: HashSet<MemberId> = roster.members.iter().map(|member| member.id).collect();
+                for id in written.keys().filter(|id| !kept.contains(id)) {
+                    transaction.execute("DELETE FROM members WHERE id = ?1", [id.to_string()])?;
+                }
+            }
+        }
+        let written = self.written.as_ref();
+        let is_written =
+            |member: &StoredMember| written.is_some_and(|written| written.get(&member.id) == Some(member));
         {
             let mut insert = transaction.prepare(
-                "INSERT INTO members VALUES \
+                "INSERT OR REPLACE INTO members VALUES \
                  (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             )?;
-            for m in &roster.members {
+            for m in roster.members.iter().filter(|member| !is_written(member)) {
                 let assigned: Vec<String> = m.assigned.iter().map(IpAddr::to_string).collect();
                 let groups: Vec<&str> = m.profile.groups.iter().map(Label::as_str).collect();
                 insert.execute(params![
@@ -438,10 +469,25 @@ mod tests {
             roster.taken += std::time::Duration::from_secs(60);
             members.touch(roster.taken, [(&roster.members[0].id, &heard)].into_iter()).unwrap();
         }
-        let (members, created) = Members::open(folder.path()).unwrap();
+        let (mut members, created) = Members::open(folder.path()).unwrap();
         assert!(!created);
         assert_eq!(members.presence().unwrap(), HashMap::from([(roster.members[0].id, heard)]));
         assert_eq!(members.load(roster.network).unwrap(), Some(roster));
+    }
+
+    #[test]
+    fn what_changed_is_written_and_what_is_gone_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, _) = Members::open(folder.path()).unwrap();
+        let mut roster = roster();
+        members.save(&roster, &[]).unwrap();
+        roster.members[1].state = MemberState::Suspended;
+        let newcomer = StoredMember::unheard("00deadbeef".parse().unwrap(), roster.taken);
+        roster.members[0] = newcomer;
+        roster.members.sort_by_key(|member| member.id);
+        members.save(&roster, &[]).unwrap();
+        let (mut again, _) = Members::open(folder.path()).unwrap();
+        assert_eq!(again.load(roster.network).unwrap(), Some(roster));
     }
 
     #[test]
@@ -461,11 +507,11 @@ mod tests {
         let roster = roster();
         members.save(&roster, &[]).unwrap();
         let id = roster.members[1].id;
-        let proof = |members: &Members| members.load(roster.network).unwrap().unwrap().members[1].proof;
+        let proof = |members: &mut Members| members.load(roster.network).unwrap().unwrap().members[1].proof;
         members.save_proofs(&[(id, "c4c8812898:0:other", PinProof::Failed)]).unwrap();
-        assert_eq!(proof(&members), PinProof::Proven);
+        assert_eq!(proof(&mut members), PinProof::Proven);
         members.save_proofs(&[(id, "c4c8812898:0:20", PinProof::Failed)]).unwrap();
-        assert_eq!(proof(&members), PinProof::Failed);
+        assert_eq!(proof(&mut members), PinProof::Failed);
     }
 
     #[test]

@@ -24,8 +24,10 @@ pub fn is_due_notice(member: &StoredMember, now: Timestamp) -> bool {
 
 /// The next moment at which a device expires or a notice of that is due.
 pub fn next_moment(known: &StoredRoster) -> Option<Timestamp> {
-    let active = known.members.iter().filter(|member| member.state == MemberState::Active);
-    active.filter_map(|member| member.notice.or(member.profile.until)).min()
+    // Whoever is still to be let in has an end, too.
+    let queued = |member: &StoredMember| known.outbox.get(&member.id).is_some_and(|intent| intent.authorize);
+    let ending = known.members.iter().filter(|member| member.state == MemberState::Active || queued(member));
+    ending.filter_map(|member| member.notice.or(member.profile.until)).min()
 }
 
 #[cfg(test)]

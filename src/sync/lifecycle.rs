@@ -105,20 +105,24 @@ pub fn taken_back(known: &StoredRoster, id: MemberId) -> Option<Draft> {
 
 /// Expires every device whose time has come. `None` if there is none.
 pub fn expire(known: &StoredRoster, own: Option<MemberId>, now: Timestamp) -> Option<Draft> {
+    let is_in = |member: &StoredMember| member.state == MemberState::Active && own != Some(member.id);
+    let is_to_be = |id: &MemberId| known.outbox.get(id).is_some_and(|intent| intent.authorize);
     let has_ended = |member: &&StoredMember| {
-        member.state == MemberState::Active
-            && own != Some(member.id)
-            && member.profile.until.is_some_and(|until| until <= now)
+        (is_in(member) || is_to_be(&member.id)) && member.profile.until.is_some_and(|until| until <= now)
     };
-    let ended: Vec<MemberId> = known.members.iter().filter(has_ended).map(|member| member.id).collect();
+    let ended: Vec<&StoredMember> = known.members.iter().filter(has_ended).collect();
     if ended.is_empty() {
         return None;
     }
     let by = Actor("clock".to_owned());
     let mut desk = Desk::new(known, &by, now);
-    for id in ended {
-        desk.intend(id, false);
-        desk.moved(id, MemberState::Expired, "its time was up".to_owned());
+    for member in ended {
+        desk.intend(member.id, false);
+        if is_in(member) {
+            desk.moved(member.id, MemberState::Expired, "its time was up".to_owned());
+        } else {
+            desk.noted(member.id, member.state, "its time was up before it could be let in".to_owned());
+        }
     }
     Some(desk.draft)
 }

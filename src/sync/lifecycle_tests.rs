@@ -182,6 +182,20 @@ fn an_end_that_was_set_outlives_a_suspension() {
 }
 
 #[test]
+fn whose_time_is_up_while_the_controller_is_away_is_not_let_in_at_all() {
+    let known = roster(vec![member(A, MemberState::Pending, None)]);
+    let until = now() + Duration::from_secs(60);
+    let profile = Profile { name: Some(label("guest")), until: Some(until), ..Profile::default() };
+    let queued = try_order(&known, Order::Admit { id: id(A), profile, ahead: false }).unwrap().next;
+    assert_eq!(crate::sync::expiry::next_moment(&queued), Some(until));
+    assert_eq!(expire(&queued, own(), now()), None);
+    let expired = expire(&queued, own(), until).unwrap();
+    assert!(!expired.next.outbox[&id(A)].authorize);
+    assert_eq!(expired.next.members[0].state, MemberState::Pending);
+    assert!(!expired.widens());
+}
+
+#[test]
 fn who_is_admitted_again_keeps_what_is_not_said_anew() {
     let sunday = now() + Duration::from_secs(3 * 24 * 3600);
     let mut guest = member(A, MemberState::Pending, Some("guest"));

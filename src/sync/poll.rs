@@ -58,10 +58,12 @@ pub struct RosterTask {
     first_start: bool,
     /// It was last in step so long ago that it may be a backup: `enforce` waits for a person.
     is_old_store: bool,
+    /// The controller gives no good answer.
+    is_lost: bool,
     /// When `known` was taken, on the clock that nobody can set.
     taken_at: Moment,
-    /// When the store last took anything.
-    kept_at: Moment,
+    /// When it last took who was heard, and that nothing else had changed.
+    touched_at: Moment,
     /// What the store refused to take: the log's part, and that there is anything at all.
     unkept: Option<Vec<Change>>,
     roster: watch::Sender<Option<Arc<Roster>>>,
@@ -83,7 +85,7 @@ impl RosterTask {
     pub fn new(
         controller: Arc<dyn Controller>,
         node: NodeClient,
-        store: Members,
+        mut store: Members,
         prover: Prover,
         config: watch::Receiver<Arc<Config>>,
         clock: Arc<dyn Clock>,
@@ -138,8 +140,9 @@ impl RosterTask {
             known,
             first_start,
             is_old_store,
+            is_lost: false,
             taken_at,
-            kept_at: instant,
+            touched_at: instant,
             unkept: None,
             roster,
             status,
@@ -269,6 +272,8 @@ impl RosterTask {
         let before = self.status.send_replace(status);
         if before.last_error.is_some() && self.status.borrow().last_error.is_none() {
             tracing::info!("members synced again");
+        }
+        if std::mem::replace(&mut self.is_lost, false) {
             let _ = self.news.send(News::ControllerBack);
         }
         self.look_again_for_addresses();
@@ -342,12 +347,11 @@ impl RosterTask {
             let mut all = self.unkept.clone().unwrap_or_default();
             all.extend_from_slice(changes);
             self.store.save(next, &all)?;
-        } else if now.saturating_duration_since(self.kept_at) < TOUCH {
-            return Ok(());
-        } else {
-            self.store.touch(next.taken, self.presence.iter())?;
         }
-        self.kept_at = now;
+        if now.saturating_duration_since(self.touched_at) >= TOUCH {
+            self.store.touch(next.taken, self.presence.iter())?;
+            self.touched_at = now;
+        }
         Ok(())
     }
 
@@ -356,7 +360,7 @@ impl RosterTask {
         if before.as_deref() != Some(error.as_str()) {
             tracing::warn!("members not synced: {error}");
         }
-        if before.is_none() {
+        if !std::mem::replace(&mut self.is_lost, true) {
             let _ = self.news.send(News::ControllerLost(error.clone()));
         }
         self.answer_syncs(asked, Some(&error));

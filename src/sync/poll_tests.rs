@@ -248,7 +248,7 @@ async fn an_unchanged_roster_s_time_reaches_the_disk_within_a_minute() {
     let world = World::new(&[(A, true)]);
     let (mut task, _) = world.start();
     let kept = |world: &World| {
-        let (store, _) = Members::open(world.folder.path()).unwrap();
+        let (mut store, _) = Members::open(world.folder.path()).unwrap();
         store.load(NETWORK.parse().unwrap()).unwrap().unwrap().taken
     };
     poll(&mut task).await;

@@ -43,7 +43,7 @@ pub fn start(
     let now = config.borrow().clone();
     let node = NodeClient::new(&now.node.url, &now.node.token_file)?;
     make_state_dir(&now.state_dir)?;
-    let (store, _) = Members::open(&now.state_dir)?;
+    let (mut store, _) = Members::open(&now.state_dir)?;
     if now.sync == SyncMode::Enforce && store.load(now.network)?.is_none() {
         return Err(SyncError::EnforceOnNew);
     }

@@ -203,7 +203,6 @@ impl RosterTask {
         all.extend_from_slice(changes);
         self.store.save(next, &all).map_err(|error| error.to_string())?;
         self.unkept = None;
-        self.kept_at = self.clock.instant();
         Ok(())
     }
 

@@ -140,7 +140,7 @@ impl Drop for Killed {
 }
 
 fn on_disk(folder: &Path) -> StoredRoster {
-    let (store, created) = Members::open(&folder.join("state")).unwrap();
+    let (mut store, created) = Members::open(&folder.join("state")).unwrap();
     assert!(!created, "the store is gone");
     store.load(load(folder).network).unwrap().expect("the roster is gone")
 }
