@@ -38,7 +38,7 @@ pub(super) fn words(
 ) -> Words {
     let id = member.map_or("this device".to_owned(), |member| member.to_string());
     let whois = member.map(|member| format!("ztgate whois {member}"));
-    let admit = member.map(|member| format!("ztgate admit {member}"));
+    let admit = member.map(|member| format!("ztgate admit {member} --name {}", device.unwrap_or("NAME")));
     let restore = member.map(|member| match device {
         Some(device) => format!("ztgate restore {device}"),
         None => format!("ztgate restore {member}"),
