@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::MemberState;
+use crate::model::{MemberId, MemberState};
 use crate::store::{StoredMember, StoredRoster};
 
 /// How long before its end a notice of it is given: the longest of these that leaves any time before the notice.
@@ -18,16 +18,19 @@ pub fn notice_of(until: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> 
 }
 
 /// Whether it is time to say that a device expires soon.
-pub fn is_due_notice(member: &StoredMember, now: Timestamp) -> bool {
-    member.state == MemberState::Active && member.notice.is_some_and(|notice| notice <= now)
+pub fn is_due_notice(member: &StoredMember, own: Option<MemberId>, now: Timestamp) -> bool {
+    member.state == MemberState::Active
+        && own != Some(member.id)
+        && member.notice.is_some_and(|notice| notice <= now)
 }
 
-/// The next moment at which a device expires or a notice of that is due.
-pub fn next_moment(known: &StoredRoster) -> Option<Timestamp> {
+/// The next moment at which a device expires or a notice of that is due. `own` is this machine's member, which never expires.
+pub fn next_moment(known: &StoredRoster, own: Option<MemberId>) -> Option<Timestamp> {
     // Whoever is still to be let in has an end, too.
     let queued = |member: &StoredMember| known.outbox.get(&member.id).is_some_and(|intent| intent.authorize);
     let ending = known.members.iter().filter(|member| member.state == MemberState::Active || queued(member));
-    ending.filter_map(|member| member.notice.or(member.profile.until)).min()
+    let others = ending.filter(|member| own != Some(member.id));
+    others.filter_map(|member| member.notice.or(member.profile.until)).min()
 }
 
 #[cfg(test)]

@@ -187,12 +187,34 @@ fn whose_time_is_up_while_the_controller_is_away_is_not_let_in_at_all() {
     let until = now() + Duration::from_secs(60);
     let profile = Profile { name: Some(label("guest")), until: Some(until), ..Profile::default() };
     let queued = try_order(&known, Order::Admit { id: id(A), profile, ahead: false }).unwrap().next;
-    assert_eq!(crate::sync::expiry::next_moment(&queued), Some(until));
+    assert_eq!(crate::sync::expiry::next_moment(&queued, own()), Some(until));
     assert_eq!(expire(&queued, own(), now()), None);
     let expired = expire(&queued, own(), until).unwrap();
     assert!(!expired.next.outbox[&id(A)].authorize);
     assert_eq!(expired.next.members[0].state, MemberState::Pending);
     assert!(!expired.widens());
+}
+
+#[test]
+fn the_gateways_own_end_is_never_due() {
+    let mut here = member("5e02d9cb41", MemberState::Active, Some("here"));
+    (here.profile.until, here.notice) = (Some(now()), Some(now()));
+    let known = roster(vec![here]);
+    assert_eq!(crate::sync::expiry::next_moment(&known, own()), None);
+    assert!(!crate::sync::expiry::is_due_notice(&known.members[0], own(), now()));
+    assert_eq!(expire(&known, own(), now()), None);
+}
+
+#[test]
+fn a_guest_whose_time_is_up_does_not_spoil_a_list() {
+    let listed = |who: &str, name: &str, until| Listed {
+        id: id(who),
+        profile: Profile { name: Some(label(name)), until, ..Profile::default() },
+    };
+    let devices = vec![listed(A, "guest", Some(now())), listed(B, "tablet", None)];
+    let draft = try_order(&roster(vec![]), Order::Import { devices, dry_run: false }).unwrap();
+    assert_eq!(draft.next.outbox.keys().collect::<Vec<_>>(), [&id(B)]);
+    assert_eq!(draft.notes, ["guest is passed over: its time was up at 2026-03-01T12:00:00Z"]);
 }
 
 #[test]

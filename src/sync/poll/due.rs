@@ -50,7 +50,7 @@ impl RosterTask {
             .known
             .members
             .iter()
-            .filter(|member| expiry::is_due_notice(member, now))
+            .filter(|member| expiry::is_due_notice(member, self.gateway, now))
             .map(|m| m.id)
             .collect();
         if due.is_empty() {
@@ -93,7 +93,7 @@ impl RosterTask {
     pub(super) fn until_due(&self) -> Duration {
         let (wall, now) = (self.clock.now(), Instant::now());
         let from_wall = |at: Timestamp| Duration::try_from(at.duration_since(wall)).unwrap_or_default();
-        let ends = expiry::next_moment(&self.known).map(from_wall);
+        let ends = expiry::next_moment(&self.known, self.gateway).map(from_wall);
         let waits = self.desk.waiting.iter().map(|waiting| waiting.until.saturating_duration_since(now));
         let tells = self
             .known
