@@ -17,7 +17,7 @@ use crate::model::{Label, MemberId, MemberState};
 use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, StoredMember, StoredRoster};
 
 use super::expiry::notice_of;
-use super::order::{Actor, Edit, Listed, Order, OrderError};
+use super::order::{Actor, Edit, Order, OrderError};
 use super::profile::{differences, is_less};
 
 /// What an order comes to.
@@ -128,6 +128,7 @@ pub fn expire(known: &StoredRoster, own: Option<MemberId>, now: Timestamp) -> Op
 }
 
 mod checks;
+mod import;
 
 /// A draft in the making.
 struct Desk<'a> {
@@ -332,42 +333,6 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn import(&mut self, devices: &[Listed]) -> Result<(), OrderError> {
-        for Listed { id, profile } in devices {
-            if let (Some(until), Some(name)) =
-                (profile.until.filter(|until| *until <= self.now), &profile.name)
-            {
-                // A list kept in git outlives its guests; one of them is no reason to take nobody.
-                self.draft.notes.push(format!("{name} is passed over: its time was up at {until}"));
-                continue;
-            }
-            match self.member(*id).map(|member| (member.state, called(member))) {
-                None => self.admit(*id, profile, true)?,
-                Some((MemberState::Pending, _)) => self.let_in(*id, profile)?,
-                Some((MemberState::Active, _)) => {
-                    let mut profile = profile.clone();
-                    self.says_no_more_than_it_may(*id, &mut profile)?;
-                    self.rewrite(*id, profile);
-                }
-                Some((state, _)) => {
-                    let mut profile = profile.clone();
-                    self.says_no_more_than_it_may(*id, &mut profile)?;
-                    self.rewrite(*id, profile.clone());
-                    let name = profile.name.as_ref().map_or_else(|| id.to_string(), Label::to_string);
-                    let note = format!("{name} stays {state}; to let it in again: ztgate restore {name}");
-                    self.draft.notes.push(note);
-                }
-            }
-        }
-        let listed: BTreeSet<MemberId> = devices.iter().map(|device| device.id).collect();
-        let named = self.draft.next.members.iter().filter(|member| member.profile.name.is_some());
-        let others = named.filter(|member| !listed.contains(&member.id)).count();
-        if others > 0 {
-            self.draft.notes.push(format!("{others} more that the list does not name stay as they are"));
-        }
-        Ok(())
-    }
-
     /// What concerns the network stands in the history of this machine's own member.
     fn note(&mut self, what: &str) -> Result<(), OrderError> {
         let unknown = "the gateway does not know its own member yet; see ztgate status";
@@ -405,9 +370,8 @@ impl<'a> Desk<'a> {
     fn moved(&mut self, id: MemberId, to: MemberState, why: String) {
         let Some(member) = self.member_mut(id) else { return };
         let from = std::mem::replace(&mut member.state, to);
-        if from != to {
-            self.tell(id, format!("{from} -> {to}"));
-        }
+        // Whom an order is about is told of, also where all that it does is take back what was still to come.
+        self.tell(id, if from == to { format!("stays {to}") } else { format!("{from} -> {to}") });
         self.record(id, Some(from), to, why);
     }
 

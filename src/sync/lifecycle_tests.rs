@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::SyncMode;
+use crate::sync::order::Listed;
 use crate::sync::plan::plan;
 use crate::zerotier::{ControllerMember, ControllerView};
 
@@ -193,6 +194,16 @@ fn whose_time_is_up_while_the_controller_is_away_is_not_let_in_at_all() {
     assert!(!expired.next.outbox[&id(A)].authorize);
     assert_eq!(expired.next.members[0].state, MemberState::Pending);
     assert!(!expired.widens());
+}
+
+#[test]
+fn whoever_is_to_be_let_in_can_be_kept_out_and_the_answer_says_so() {
+    let known = roster(vec![member(A, MemberState::Revoked, Some("phone"))]);
+    let queued = try_order(&known, Order::Restore { who: "phone".into(), until: None }).unwrap().next;
+    let draft = try_order(&queued, Order::Revoke { who: "phone".into(), why: None }).unwrap();
+    assert_eq!(draft.touched, [(id(A), vec!["stays revoked".to_owned()])]);
+    assert!(!draft.next.outbox[&id(A)].authorize);
+    assert!(!draft.widens());
 }
 
 #[test]

@@ -170,7 +170,8 @@ async fn a_kill_at_any_moment_loses_nothing() {
         let child = Killed::start(&folder);
         let begin = Instant::now();
         while Notes::read(&folder).orders < orders + 1 + round as usize % 4 {
-            assert!(begin.elapsed() < SOON * 4, "round {round}: nothing is ordered");
+            let answers = || Notes::read(&folder).answers;
+            assert!(begin.elapsed() < SOON * 4, "round {round}: nothing is ordered after {:?}", answers());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(moment).await;
