@@ -287,7 +287,7 @@ fn open_files() -> u64 {
 
 fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<Certificates, CaError> {
     match &config.tls {
-        Tls::PrivateCa => {
+        Tls::PrivateCa | Tls::Acme(_) => {
             let ca = Ca::open_or_create(&config.state_dir, &config.zone, clock.now())?;
             Certificates::issued(Arc::new(ca), site.names(), clock.clone())
         }
@@ -353,7 +353,7 @@ impl Inner {
         keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
         let renewed = match &config.tls {
-            Tls::PrivateCa => self.certificates.load().renamed(site.names()),
+            Tls::PrivateCa | Tls::Acme(_) => self.certificates.load().renamed(site.names()),
             // Whoever renews them leaves the paths as they are.
             Tls::Files { certificate, key } => Certificates::from_pem(certificate, key, self.clock.now()),
         };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Label, MemberId, NetworkId, Zone};
 
-use super::Notify;
+use super::{Dns, Nameserver, Notify, Publish};
 
 /// A whole, valid configuration: `ztgate.toml` and the `policy` folder beside it.
 #[derive(Clone, Debug)]
@@ -36,6 +36,11 @@ pub struct Config {
     pub devices: Vec<Device>,
     /// Who is told about devices that knock, expire or change; nobody unless said.
     pub notify: Notify,
+    pub dns: Dns,
+    /// The domain's own name server, where it may be changed.
+    pub nameserver: Option<Nameserver>,
+    /// Which records are kept there; none unless said.
+    pub publish: Option<Publish>,
     /// Odd, but no reason not to start.
     pub warnings: Vec<Problem>,
 }
@@ -80,6 +85,31 @@ pub enum Tls {
     PrivateCa,
     /// One chain and key for all names, as PEM.
     Files { certificate: PathBuf, key: PathBuf },
+    /// From an ACME server (RFC 8555), which sees by DNS-01 that the zone is ours; `[nameserver]` says how. Until the first
+    /// one is there, the private CA's are served.
+    Acme(Acme),
+}
+
+/// An ACME server, and what it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// The URL of its directory; https.
+    pub directory: String,
+    /// Where the server may write to, `mailto:` URLs.
+    pub contact: Vec<String>,
+    /// A PEM file with the roots that vouch for the server itself; the system's unless said.
+    pub ca: Option<PathBuf>,
+    pub names: AcmeNames,
+}
+
+/// Which names one certificate carries. Public CAs publish every name that they certify (RFC 9162), for anybody to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AcmeNames {
+    /// `ZONE` and `*.ZONE`, so that no service's name becomes public.
+    #[default]
+    Wildcard,
+    /// The gateway's and each service's own.
+    Each,
 }
 
 /// One `[service.NAME]` paragraph.

@@ -9,7 +9,7 @@ use crate::model::{NameError, NetworkId, Zone};
 
 use super::names::Kind;
 use super::read::{Keys, Report, Section, nearest, quote};
-use super::{Controller, Node, SyncMode, Tls, devices, words};
+use super::{Controller, Node, SyncMode, Tls, devices, tls, words};
 
 pub(super) const NODE_URL: &str = "http://127.0.0.1:9993";
 pub(super) const NODE_TOKEN: &str = "/var/lib/zerotier-one/authtoken.secret";
@@ -30,13 +30,22 @@ const KEYS: Keys<'_> = Keys {
         "service",
         "groups",
         "notify",
+        "dns",
+        "nameserver",
+        "publish",
     ],
     not_here: &[
         ("rule", "not supported by this version; to ignore it could let in whom you mean to keep out"),
         ("deny", "not supported by this version; to ignore it could let in whom you mean to keep out"),
         ("device", devices::NOT_HERE),
     ],
-    meant: &[("services", "service"), ("domain", "zone"), ("group", "groups"), ("notifications", "notify")],
+    meant: &[
+        ("services", "service"),
+        ("domain", "zone"),
+        ("group", "groups"),
+        ("notifications", "notify"),
+        ("acme", "tls"),
+    ],
 };
 
 const CONTROLLER_KEYS: Keys<'_> = Keys {
@@ -50,9 +59,6 @@ const NODE_KEYS: Keys<'_> = Keys {
     not_here: &[("token", "the token itself does not belong in this file; name its file with token_file")],
     meant: &[],
 };
-
-const TLS_KEYS: Keys<'_> =
-    Keys { known: &["certificate", "key"], not_here: &[], meant: &[("cert", "certificate")] };
 
 /// Everything but services and people.
 pub(super) struct Gateway {
@@ -91,7 +97,7 @@ pub(super) fn read(root: &Section<'_>, folder: &Path, report: &mut Report) -> Ga
         time_zone: read_time_zone(root, report),
         http_port,
         https_port,
-        tls: read_tls(root, folder, report),
+        tls: tls::read(root, folder, report),
     }
 }
 
@@ -315,25 +321,6 @@ fn is_loopback(text: &str) -> bool {
     uri.scheme_str() == Some("http")
         && !text.contains(['@', '?', '#'])
         && host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn read_tls(root: &Section<'_>, folder: &Path, report: &mut Report) -> Tls {
-    let Some(section) = root.section("tls", report) else { return Tls::PrivateCa };
-    section.only(&TLS_KEYS, report);
-    match (section.text("certificate", report), section.text("key", report)) {
-        (Some(certificate), Some(key)) => {
-            Tls::Files { certificate: folder.join(certificate), key: folder.join(key) }
-        }
-        _ => {
-            for key in ["certificate", "key"] {
-                if section.get(key).is_none() {
-                    let hint = "name both PEM files, or remove [tls] for a private CA";
-                    report.error(&section.spot.missing(key), "missing", hint);
-                }
-            }
-            Tls::PrivateCa
-        }
-    }
 }
 
 fn read_time_zone(root: &Section<'_>, report: &mut Report) -> TimeZone {

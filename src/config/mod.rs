@@ -5,8 +5,10 @@
 
 mod checked;
 pub mod devices;
+mod dns;
 mod gateway;
 pub mod names;
+mod nameserver;
 mod notify;
 mod people;
 mod problem;
@@ -14,12 +16,15 @@ mod read;
 mod service;
 mod source;
 mod template;
+mod tls;
 mod upstream;
 mod words;
 
 use std::path::{Path, PathBuf};
 
 pub use checked::*;
+pub use dns::{DNS_PORT, Dns};
+pub use nameserver::{Nameserver, PublicName, Publish, TsigAlgorithm, TsigKey, UpdateServer};
 pub use notify::{Notify, NotifyEvent, NotifyUrl, Ntfy, UnknownEvent, Webhook};
 pub use problem::Problems;
 pub use template::{Found, GuessedService, starter};
@@ -145,6 +150,8 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
     let mut report = Report::default();
     let gateway = gateway::read(main, folder, &mut report);
     let notify = notify::read(main, folder, &mut report);
+    let dns = dns::read(main, &mut report);
+    let (nameserver, publish) = nameserver::read(main, folder, gateway.zone.as_ref(), &mut report);
     let devices = lists.first().map(|root| devices::read_list(root, &gateway.time_zone, &mut report));
     for policy in &files[1..] {
         people::check_policy_keys(policy, &mut report);
@@ -179,6 +186,9 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
             groups,
             devices: devices.unwrap_or_default(),
             notify,
+            dns,
+            nameserver,
+            publish,
             warnings: report.warnings,
         }),
         _ => Err(report.problems),

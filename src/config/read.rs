@@ -215,6 +215,14 @@ impl<'a> Item<'a> {
         flag
     }
 
+    pub fn whole_number(&self, report: &mut Report) -> Option<i64> {
+        let number = self.value.as_integer();
+        if number.is_none() {
+            self.expected("a whole number", report);
+        }
+        number.and_then(|n| i64::from_str_radix(n.as_str(), n.radix()).ok())
+    }
+
     pub fn port(&self, report: &mut Report) -> Option<u16> {
         let number = self.value.as_integer();
         let port =

@@ -141,9 +141,9 @@ allow = ["*"]
       hint: "local": a ZeroTier node is the controller, this machine's or the one at url; "central": ZeroTier's own, my.zerotier.com
     ztgate.toml:6: controller.token: the token itself does not belong in this file; name its file with token_file
     ztgate.toml:7: tls.certificate: missing
-      hint: name both PEM files, or remove [tls] for a private CA
+      hint: name both PEM files, or write acme = "letsencrypt", or remove [tls] for a private CA
     ztgate.toml:7: tls.key: missing
-      hint: name both PEM files, or remove [tls] for a private CA
+      hint: name both PEM files, or write acme = "letsencrypt", or remove [tls] for a private CA
     ztgate.toml:8: tls.cert: unknown key
       hint: did you mean "certificate"?
     ztgate.toml:9: service.nas.upstream: missing: where the service really is
@@ -471,7 +471,7 @@ key = "k.pem"
     insta::assert_snapshot!(said(main, &[]), @r#"
     ztgate.toml:4: https_port: HTTP and HTTPS cannot share port 8080
     ztgate.toml:5: tls.certificate: missing
-      hint: name both PEM files, or remove [tls] for a private CA
+      hint: name both PEM files, or write acme = "letsencrypt", or remove [tls] for a private CA
     "#);
 }
 

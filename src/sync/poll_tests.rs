@@ -97,6 +97,9 @@ fn config(devices: Vec<Device>) -> Arc<Config> {
         groups: vec![],
         devices,
         notify: config::Notify::default(),
+        dns: crate::config::Dns::default(),
+        nameserver: None,
+        publish: None,
         warnings: vec![],
     })
 }

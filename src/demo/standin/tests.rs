@@ -285,6 +285,9 @@ fn sync(world: &World) -> (tokio::task::JoinHandle<()>, RosterFeed) {
         groups: vec![],
         devices: vec![],
         notify: config::Notify::default(),
+        dns: crate::config::Dns::default(),
+        nameserver: None,
+        publish: None,
         warnings: vec![],
     });
     let controller = sync::controller(&config, &world.client()).unwrap();
