@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::audit::{AuditGauge, Auditor, Retention};
+use crate::ca::trust::TrustKit;
 use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
 use crate::config::names::{self, Bearer};
 use crate::config::{Config, Problem, Problems, Tls};
@@ -136,6 +137,10 @@ impl Gateway {
         let http1 = ca::server_config(certificates.clone(), Alpn::Http1)?;
         let strangers = Arc::new(StrangerCertificates(certificates.clone()));
         let strangers = ca::server_config(strangers, Alpn::Http2)?;
+        let trust = match &first_config.tls {
+            Tls::PrivateCa => Some(Arc::new(TrustKit::from(&ca::trust::Root::read(&state_dir)?))),
+            Tls::Files { .. } | Tls::Acme(_) => None,
+        };
         let limits = world.limits.within(open_files(), world.threads);
         let (notifier, notifying) = Notifier::start(config.subscribe(), &state_dir, world.clock.clone());
         let news = world.members.news.subscribe();
@@ -194,6 +199,7 @@ impl Gateway {
                     strangers: strangers.clone(),
                     clock: world.clock.clone(),
                     proof: world.proof,
+                    trust: trust.clone(),
                     limits: limits.clone(),
                     recorder: auditor.recorder(),
                     resolver: resolver.clone(),

@@ -43,6 +43,33 @@ impl Root {
     }
 }
 
+/// All of it, filled in once: what the gateway hands out on its own name.
+#[derive(Clone, Debug)]
+pub struct TrustKit {
+    pub subject: String,
+    /// SHA-256 of the root, in capital pairs with colons between.
+    pub sha256: String,
+    pub der: Vec<u8>,
+    pub pem: String,
+    pub apple: String,
+    pub windows: String,
+    pub linux: String,
+}
+
+impl From<&Root> for TrustKit {
+    fn from(root: &Root) -> Self {
+        Self {
+            subject: root.subject.clone(),
+            sha256: fingerprint(&root.certificate),
+            der: root.certificate.to_vec(),
+            pem: pem(root),
+            apple: apple(root),
+            windows: windows(root),
+            linux: linux(root),
+        }
+    }
+}
+
 /// A configuration profile for iPhone, iPad and Mac (media type `application/x-apple-aspen-config`).
 ///
 /// The same root always gives the same profile, so that installing it twice replaces it.

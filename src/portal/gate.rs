@@ -129,7 +129,10 @@ impl GatePage<'_> {
                     }
                 }
             }
-            footer { "The same as JSON: " a href="/whoami" { "/whoami" } }
+            footer {
+                a href="/trust" { "Open names with a lock" } " · "
+                "the same as JSON: " a href="/whoami" { "/whoami" }
+            }
         };
         page(&format!("{} at {}", plain(called), self.zone), "gate", self.zone, None, content)
     }

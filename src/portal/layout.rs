@@ -11,6 +11,18 @@ const TAB_ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/
 
 /// A whole page. `zone` heads it, and leads to the gateway's own page where that has an address.
 pub(super) fn page(title: &str, class: &str, zone: &str, gate: Option<&str>, content: Markup) -> String {
+    page_with(None, title, class, zone, gate, content)
+}
+
+/// A page that ends with a script, which its policy has to name.
+pub(super) fn page_with(
+    script: Option<&str>,
+    title: &str,
+    class: &str,
+    zone: &str,
+    gate: Option<&str>,
+    content: Markup,
+) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,6 +47,7 @@ pub(super) fn page(title: &str, class: &str, zone: &str, gate: Option<&str>, con
                     }
                     (content)
                 }
+                @if let Some(script) = script { script { (PreEscaped(script)) } }
             }
         }
     }

@@ -1,21 +1,24 @@
 //! The pages that people see, as pure functions from small views to HTML, and their JSON twins.
 //!
-//! A page is one file: no script, no font, no picture from elsewhere, one stylesheet in the head that the
-//! [`CONTENT_SECURITY_POLICY`] names by its hash. Whatever came from outside is escaped, and freed of what could
+//! A page is one file: no font, no picture from elsewhere, one stylesheet in the head that the
+//! [`CONTENT_SECURITY_POLICY`] names by its hash, and no script but the trust page's probe. Whatever came from outside is escaped, and freed of what could
 //! reorder or hide the text around it.
 
 mod accept;
 mod gate;
 mod layout;
+mod platform;
 mod refusal;
 mod style;
 mod text;
+mod trust;
 mod upstream;
 
 pub use accept::wants_json;
 pub use gate::{Access, GatePage, PROVED_BY_DEMO, PROVED_BY_SYN, Tile};
 pub use refusal::{Asked, Person, RefusalPage};
 pub use style::CONTENT_SECURITY_POLICY;
+pub use trust::{PROBE_PATH, RootFacts, TRUST_PATH, TrustPage};
 pub use upstream::{Trouble, UpstreamPage};
 
 /// JSON on one line, with a line's end, so that a terminal shows it well.

@@ -11,6 +11,7 @@ use http::Method;
 use tokio::sync::{Notify, watch};
 
 use crate::audit::{Record, Recorder, Verdict, redact};
+use crate::ca::trust::TrustKit;
 use crate::model::{Clock, MemberId, RefusalCode, RequestId};
 use crate::policy::Rules;
 use crate::services::{Resolver, Site};
@@ -109,6 +110,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// How identity is proved here, in words for people.
     pub proof: &'static str,
+    /// What makes a device trust the private CA; `None` where a public one vouches.
+    pub trust: Option<Arc<TrustKit>>,
     pub limits: Limits,
     pub recorder: Recorder,
     pub pool: Pool,
@@ -169,6 +172,7 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     /// How identity is proved here, in words for people.
     pub proof: &'static str,
+    pub trust: Option<Arc<TrustKit>>,
     pub limits: Limits,
     pub recorder: Recorder,
     pub resolver: Resolver,
@@ -187,6 +191,7 @@ impl Context {
             strangers: means.strangers,
             clock: means.clock,
             proof: means.proof,
+            trust: means.trust,
             pool: Pool::new(&means.limits),
             limits: means.limits,
             recorder: means.recorder,

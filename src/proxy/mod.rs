@@ -20,6 +20,7 @@ mod connection;
 mod context;
 mod entry;
 mod exchange;
+mod gate;
 mod headers;
 mod io;
 mod refuse;

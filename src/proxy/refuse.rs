@@ -1,4 +1,4 @@
-//! The gateway's own answers: refusals with their code, services that do not answer, and the page on its own name.
+//! The gateway's own answers instead of a service's: refusals with their code, and services that do not answer.
 
 use std::sync::Arc;
 
@@ -9,11 +9,7 @@ use http_body_util::Full;
 use jiff::tz::TimeZone;
 
 use crate::model::{Lane, RefusalCode};
-use crate::policy::{Ask, Subject};
-use crate::portal::{
-    Access, Asked, CONTENT_SECURITY_POLICY, GatePage, Person, RefusalPage, Tile, Trouble, UpstreamPage,
-    wants_json,
-};
+use crate::portal::{Asked, CONTENT_SECURITY_POLICY, Person, RefusalPage, Trouble, UpstreamPage, wants_json};
 use crate::services::{Route, Site, Target};
 
 use super::admit::Admitted;
@@ -21,7 +17,6 @@ use super::body::Payload;
 use super::connection::Connection;
 use super::entry::Entry;
 use super::headers::{REFUSAL, REQUEST_ID};
-use super::snapshot::Snapshot;
 
 /// Why a request ends here, and what its page needs to say so.
 #[derive(Debug)]
@@ -79,7 +74,7 @@ impl Client {
         }
     }
 
-    fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         if wants_json(self.accept.as_ref().and_then(|accept| accept.to_str().ok())) {
             Form::Json
         } else {
@@ -90,7 +85,7 @@ impl Client {
 
 /// How we say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(super) enum Form {
     Html,
     Json,
     Text,
@@ -179,79 +174,12 @@ pub fn unanswered(
     response
 }
 
-/// Answers on the gateway's own name.
-pub fn gate<B>(mut entry: Entry, request: &Request<B>, admitted: &Admitted) -> Response<Payload> {
-    let connection = entry.connection().clone();
-    let snapshot = connection.context.snapshot();
-    let client = Client::of(request);
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        let words = "Pages are read here, with GET.\n".to_owned();
-        let mut response = own(&mut entry, &client, Form::Text, StatusCode::METHOD_NOT_ALLOWED, words);
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    let form = match request.uri().path() {
-        "/" => client.form(),
-        "/whoami" => Form::Json,
-        _ => {
-            let words = "There is no such page here.\n".to_owned();
-            return own(&mut entry, &client, Form::Text, StatusCode::NOT_FOUND, words);
-        }
-    };
-    let member = &admitted.who().member;
-    let groups = snapshot.rules.groups_of(&Subject::from(&**member));
-    let page = GatePage {
-        member: member.id,
-        device: member.device.as_ref().map(|name| name.as_str()),
-        owner: member.owner.as_ref().map(|name| name.as_str()),
-        groups: groups.iter().map(|group| group.as_str()).collect(),
-        address: connection.peer.ip(),
-        how_proved: connection.context.proof,
-        lane: connection.lane,
-        zone: snapshot.site.zone.as_str(),
-        services: snapshot
-            .site
-            .routes()
-            .iter()
-            .filter_map(|route| tile(&snapshot, &connection, admitted, route))
-            .collect(),
-    };
-    let text = if form == Form::Json { page.json() } else { page.html() };
-    own(&mut entry, &client, form, StatusCode::OK, text)
-}
-
-fn tile<'a>(
-    snapshot: &'a Snapshot,
-    connection: &Connection,
-    admitted: &Admitted,
-    route: &'a Arc<Route>,
-) -> Option<Tile<'a>> {
-    let name = route.name();
-    let at = connection.context.clock.now();
-    let ask = Ask { service: name, method: "GET", path: "/", at };
-    let decision = snapshot.rules.decide(&Subject::from(&*admitted.who().member), &ask);
-    // What a device may not open is not on its page: no list of names for those who may not have them.
-    let access = decision.verdict.ok()?.role().map_or(Access::Open, Access::Role);
-    let url = |lane| format!("{}/", url_of(&snapshot.site, connection, lane, name.as_str()));
-    let plain = route.service.plain_http;
-    let here = if plain { connection.lane } else { Lane::Https };
-    let other = if here == Lane::Http { Lane::Https } else { Lane::Http };
-    Some(Tile {
-        name: name.as_str(),
-        title: name.as_str(),
-        url: url(here),
-        other_url: (plain || other == Lane::Https).then(|| url(other)),
-        kind: route.service.kind,
-        access,
-    })
-}
-
-fn gate_url(site: &Site, connection: &Connection) -> String {
+pub(super) fn gate_url(site: &Site, connection: &Connection) -> String {
     format!("{}/", url_of(site, connection, connection.lane, crate::services::GATE))
 }
 
 /// A name's URL on a lane, by the port that the device came in on where the lane is the same.
-fn url_of(site: &Site, connection: &Connection, lane: Lane, label: &str) -> String {
+pub(super) fn url_of(site: &Site, connection: &Connection, lane: Lane, label: &str) -> String {
     let port = match lane {
         lane if lane == connection.lane => connection.local.port(),
         Lane::Http => site.http_port,
@@ -266,20 +194,31 @@ fn url_of(site: &Site, connection: &Connection, lane: Lane, label: &str) -> Stri
 }
 
 /// A page or its JSON, with the headers that every page of ours has.
-fn own(
+pub(super) fn own(
     entry: &mut Entry,
     client: &Client,
     form: Form,
     status: StatusCode,
     text: String,
 ) -> Response<Payload> {
-    let length = text.len() as u64;
-    let body = if client.head { Bytes::new() } else { Bytes::from(text) };
+    own_file(entry, client, form.media_type(), status, Bytes::from(text))
+}
+
+/// The same for what is no text.
+pub(super) fn own_file(
+    entry: &mut Entry,
+    client: &Client,
+    media_type: &'static str,
+    status: StatusCode,
+    content: Bytes,
+) -> Response<Payload> {
+    let length = content.len() as u64;
+    let body = if client.head { Bytes::new() } else { content };
     entry.status(status);
     entry.sent(body.len() as u64);
     let mut response = Response::new(Payload::Own(Full::new(body)));
     *response.status_mut() = status;
-    set_headers(response.headers_mut(), form.media_type(), length);
+    set_headers(response.headers_mut(), media_type, length);
     response.headers_mut().insert(REQUEST_ID, super::exchange::request_id(entry));
     response
 }

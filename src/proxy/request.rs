@@ -34,7 +34,7 @@ pub async fn answer(
     };
     entry.rule(admitted.rule());
     let Some(route) = admitted.route().cloned() else {
-        return Ok(super::refuse::gate(entry, &request, &admitted));
+        return Ok(super::gate::gate(entry, &request, &admitted));
     };
     if connection.lane == Lane::Http && !route.service.plain_http {
         return Ok(to_https(entry, &request));

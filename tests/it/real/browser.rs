@@ -93,3 +93,15 @@ fn a_browser_that_trusts_the_root_opens_pages_and_websockets_over_tls() {
     assert!(films.contains("You are <b>laptop</b>"), "{films}");
     assert!(browser.comes_to_show(&door.https("chat", "/"), "Here now: laptop"));
 }
+
+#[test]
+fn the_trust_page_sees_that_the_root_is_trusted_as_soon_as_it_is() {
+    let Some(certutil) = needs("certutil") else { return };
+    let door = Door::open();
+    let Some(browser) = Browser::open(door.folder.path()) else { return };
+    let page = format!("http://gate.localhost:{}/trust", door.port());
+    assert!(browser.comes_to_show(&page, "This line changes by itself once it is."));
+    assert!(browser.dom(&page).contains("On this device: Linux"));
+    browser.trust(&certutil, &door.root());
+    assert!(browser.comes_to_show(&page, "This device trusts it now."));
+}

@@ -11,6 +11,7 @@ pub mod door;
 mod notify;
 pub mod origin;
 pub mod process;
+mod trust;
 mod webdav;
 
 use std::path::PathBuf;

@@ -1,0 +1,292 @@
+//! The trust page: what makes this device trust the zone's certificates, step by step, and whether it does already.
+
+use maud::{Markup, html};
+
+use super::layout::page_with;
+use super::platform::{Platform, is_firefox};
+use super::style::{OWN_PAGE_ONLY, sha256_source};
+
+/// Asks over https whether the certificate is trusted, and again every three seconds while the steps are followed. What
+/// it asks stands in the page: the script is the same for everybody, so that the policy can name it by its hash.
+const PROBE: &str = include_str!("probe.js");
+
+/// The page's path on the gateway's own name.
+pub const TRUST_PATH: &str = "/trust";
+/// What the page asks for over https; any answer is a yes.
+pub const PROBE_PATH: &str = "/trust/probe";
+
+/// What the page tells.
+#[derive(Clone, Copy, Debug)]
+pub struct TrustPage<'a> {
+    pub zone: &'a str,
+    /// The gateway's own name by each lane, without a slash at the end.
+    pub http: &'a str,
+    pub https: &'a str,
+    /// What the browser calls itself.
+    pub user_agent: &'a str,
+    /// The root; `None` where a public CA vouches for the zone, and there is nothing to install.
+    pub root: Option<RootFacts<'a>>,
+}
+
+/// The root certificate, as devices show it.
+#[derive(Clone, Copy, Debug)]
+pub struct RootFacts<'a> {
+    pub subject: &'a str,
+    /// SHA-256 in capital pairs with colons between.
+    pub sha256: &'a str,
+}
+
+impl TrustPage<'_> {
+    pub fn html(&self) -> String {
+        let content = match self.root {
+            Some(root) => self.steps_for(root),
+            None => html! {
+                section class="hero" {
+                    h1 { "Nothing to install" }
+                    p { "A public authority vouches for the names in " (self.zone) ", so every device trusts them already." }
+                }
+            },
+        };
+        let script = self.root.map(|_| PROBE);
+        page_with(script, &format!("Trust {}", self.zone), "trust", self.zone, Some("/"), content)
+    }
+
+    /// The value of `Content-Security-Policy` for this page: its stylesheet, its script, and one question over https.
+    pub fn policy(&self) -> String {
+        format!(
+            "{OWN_PAGE_ONLY}; script-src {}; connect-src {}{PROBE_PATH}",
+            sha256_source(PROBE),
+            self.https
+        )
+    }
+
+    fn steps_for(&self, root: RootFacts<'_>) -> Markup {
+        let mine = Platform::of(self.user_agent);
+        let others = Platform::ALL.into_iter().filter(|other| Some(*other) != mine);
+        html! {
+            section class="hero" {
+                h1 { "Open it with a lock" }
+                p {
+                    "This house signs its own certificates. Once this device trusts its root, every name in "
+                    (self.zone) " opens over https without a warning. The root is good for these names and for no others: "
+                    "it cannot vouch for your bank."
+                }
+            }
+            section {
+                p class="card probe" id="probe" data-probe={ (self.https) (PROBE_PATH) } role="status" {
+                    b { "Not trusted yet." }
+                    " Without scripts this cannot be seen from here: after the steps, open "
+                    a href={ (self.https) (TRUST_PATH) } { (self.https) (TRUST_PATH) }
+                    " and look for the lock."
+                }
+            }
+            @if let Some(platform) = mine {
+                section {
+                    h2 { "On this device: " (platform.title()) }
+                    div class="card" { (self.platform(platform, root)) }
+                }
+            }
+            @if is_firefox(self.user_agent) && mine != Some(Platform::Ios) {
+                section {
+                    h2 { "Firefox" }
+                    div class="card" { (self.firefox(mine)) }
+                }
+            }
+            section {
+                h2 { "Is it the right one?" }
+                div class="card" {
+                    p { "The device shows the fingerprint before it installs, or " (root.subject) " in its list afterwards. It must be this:" }
+                    code class="command mono" { (root.sha256) }
+                    p {
+                        "Compare it over another way than this page: the person in charge reads it from "
+                        code { "ztgate certs show" } "."
+                    }
+                }
+            }
+            section {
+                h2 { "Other devices" }
+                @for platform in others {
+                    details class="card" {
+                        summary { (platform.title()) }
+                        (self.platform(platform, root))
+                    }
+                }
+                details class="card" {
+                    summary { "Firefox" }
+                    (self.firefox(None))
+                }
+                details class="card" {
+                    summary { "Televisions, consoles, printers" }
+                    p {
+                        "Most cannot be taught a root. Use http there: "
+                        "ZeroTier encrypts that, too, and the gateway knows the device either way."
+                    }
+                }
+            }
+        }
+    }
+
+    fn platform(&self, platform: Platform, root: RootFacts<'_>) -> Markup {
+        let profile = html! { a class="button" href="/trust/apple.mobileconfig" { "Get the profile" } };
+        let certificate = html! { a class="button" href="/trust/root.crt" { "Get the certificate" } };
+        match platform {
+            Platform::Ios => html! {
+                ol {
+                    li { "In Safari: " (profile) }
+                    li { "Settings, “Profile Downloaded” near the top: Install." }
+                    li { "Settings, General, About, Certificate Trust Settings: switch on " b { (root.subject) } ". Without this step nothing changes." }
+                }
+            },
+            Platform::Mac => html! {
+                ol {
+                    li { (profile) " and open it." }
+                    li { "System Settings, General, Device Management: open the profile, Install." }
+                    li { "If a browser still warns: Keychain Access, " b { (root.subject) } ", Trust: Always Trust." }
+                }
+                p { "An iPad that shows this: the steps are those of “iPhone and iPad” below." }
+            },
+            Platform::Android => html! {
+                ol {
+                    li { (certificate) }
+                    li { "Settings, search for “CA certificate” (under Security, Encryption and credentials): Install anyway, and choose " code { (self.zone) ".crt" } "." }
+                }
+                p { "Chrome trusts it then. Many apps trust no root that was added: let those use http, which ZeroTier encrypts." }
+            },
+            Platform::Windows => html! {
+                p { "In PowerShell, as yourself. It checks the fingerprint first, and Windows asks once more:" }
+                code class="command" { (self.powershell(root)) }
+                p { "Edge, Chrome and most programs trust it then." }
+            },
+            Platform::Linux => html! {
+                p { "In a terminal. It checks the fingerprint first:" }
+                code class="command" { (self.shell(root)) }
+                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor " (self.zone) ".crt" } ". Chromium has its own list: Settings, search for “certificates”, Import." }
+            },
+            Platform::ChromeOs => html! {
+                ol {
+                    li { (certificate) }
+                    li { "Settings, Privacy and security, Security, Manage certificates, Authorities: Import, and tick “identifying websites”." }
+                }
+            },
+        }
+    }
+
+    fn firefox(&self, platform: Option<Platform>) -> Markup {
+        html! {
+            p { "Firefox keeps a list of its own beside the system's." }
+            @if platform == Some(Platform::Android) {
+                p { "Install it as for Android, then: Settings, About Firefox, tap the logo five times; back, Secret Settings: Use third party CA certificates." }
+            } @else {
+                ol {
+                    li { a href="/trust/root.crt" { "Get the certificate" } "; if Firefox asks, tick “identify websites”, and you are done." }
+                    li { "If it was only saved: Settings, search for “certificates”, View Certificates, Authorities, Import." }
+                }
+            }
+        }
+    }
+
+    /// One line that fetches the certificate, compares its fingerprint and only then installs it for the current user.
+    fn powershell(&self, root: RootFacts<'_>) -> String {
+        let hex = root.sha256.replace(':', "");
+        format!(
+            "$f = \"$env:TEMP\\{zone}.crt\"; Invoke-WebRequest -UseBasicParsing {http}/trust/root.crt -OutFile $f; \
+             if ((Get-FileHash $f -Algorithm SHA256).Hash -ne '{hex}') {{ throw 'Another fingerprint: not installed.' }}; \
+             Import-Certificate -FilePath $f -CertStoreLocation Cert:\\CurrentUser\\Root",
+            zone = self.zone,
+            http = self.http,
+        )
+    }
+
+    /// The same for the system's store of Debian and its relatives.
+    fn shell(&self, root: RootFacts<'_>) -> String {
+        let hex = root.sha256.replace(':', "").to_ascii_lowercase();
+        let zone = self.zone;
+        format!(
+            "curl -fsSo {zone}.der {http}/trust/root.crt && echo '{hex}  {zone}.der' | sha256sum -c && \
+             openssl x509 -inform der -in {zone}.der -out {zone}.crt && \
+             sudo cp {zone}.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates",
+            http = self.http,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::portal::layout::tests::assert_is_one_file;
+
+    const IPHONE: &str =
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Safari/604.1";
+    const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+    fn example(user_agent: &'static str) -> TrustPage<'static> {
+        TrustPage {
+            zone: "home.arpa",
+            http: "http://gate.home.arpa",
+            https: "https://gate.home.arpa:8443",
+            user_agent,
+            root: Some(RootFacts { subject: "ztgate root a1b2 for home.arpa", sha256: "AB:CD:EF" }),
+        }
+    }
+
+    /// The heading of the steps that are open, and what stands before the other devices.
+    fn opened(html: &str) -> &str {
+        html.split_once("Other devices").unwrap().0
+    }
+
+    #[test]
+    fn a_device_sees_its_own_steps_first() {
+        let html = example(IPHONE).html();
+        let first = opened(&html);
+        assert!(
+            first.contains("On this device: iPhone and iPad") && first.contains("Certificate Trust Settings")
+        );
+        assert!(first.contains("href=\"/trust/apple.mobileconfig\"") && !first.contains("PowerShell"));
+        let html = example(FIREFOX).html();
+        let first = opened(&html);
+        assert!(first.contains("On this device: Windows") && first.contains("<h2>Firefox</h2>"));
+        let html = example("curl/8.14.1").html();
+        assert!(!html.contains("On this device"));
+        for platform in Platform::ALL {
+            assert!(html.contains(&format!("<summary>{}</summary>", platform.title())), "{platform:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_to_copy_checks_the_fingerprint_before_it_installs() {
+        let page = example(FIREFOX);
+        let root = page.root.unwrap();
+        for (line, check, install) in [
+            (page.powershell(root), "-ne 'ABCDEF'", "Import-Certificate"),
+            (page.shell(root), "echo 'abcdef  home.arpa.der' | sha256sum -c &&", "update-ca-certificates"),
+        ] {
+            let (before, after) = line.split_once(check).unwrap_or_else(|| panic!("{line}"));
+            assert!(
+                before.contains("http://gate.home.arpa/trust/root.crt") && after.contains(install),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_policy_lets_it_ask_one_question() {
+        let page = example(IPHONE);
+        let html = page.html();
+        let probe = "https://gate.home.arpa:8443/trust/probe";
+        assert!(html.contains(&format!("data-probe=\"{probe}\"")));
+        let policy = page.policy();
+        assert!(policy.ends_with(&format!("; connect-src {probe}")), "{policy}");
+        assert!(
+            policy.contains(&sha256_source(PROBE)) && html.contains(&format!("<script>{PROBE}</script>"))
+        );
+        assert!(!PROBE.contains("</") && !policy.contains("unsafe"));
+        assert_is_one_file(&html.replace(&format!("<script>{PROBE}</script>"), ""));
+    }
+
+    #[test]
+    fn with_a_public_certificate_there_is_nothing_to_do() {
+        let html = TrustPage { root: None, ..example(IPHONE) }.html();
+        assert!(html.contains("Nothing to install") && !html.contains("<script"));
+        assert_is_one_file(&html);
+    }
+}
