@@ -34,7 +34,7 @@ use crate::linux::clock::SystemClock;
 use crate::model::{Clock, Moment};
 
 /// Longer nobody is waited for: stub resolvers ask again or elsewhere after 5 seconds (resolv.conf(5)), and shall hear why.
-const LONGEST_WAIT: Duration = Duration::from_millis(2_800);
+const LONGEST_WAIT: Duration = Duration::from_millis(2_500);
 
 /// The same where an answer that ran out is at hand (RFC 8767, section 5).
 const WAIT_BESIDE_STALE: Duration = Duration::from_millis(1_800);

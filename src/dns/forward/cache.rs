@@ -101,7 +101,8 @@ impl Cache {
         let entry = Entry { answer, since: now, until, recheck: until, size, is_used: false };
         self.bytes += size;
         match self.entries.get_mut(question) {
-            Some(old) => self.bytes -= std::mem::replace(old, entry).size,
+            // It was asked for again, or there would be nothing to replace it with.
+            Some(old) => self.bytes -= std::mem::replace(old, Entry { is_used: true, ..entry }).size,
             None => {
                 let key = Arc::new(question.clone());
                 self.entries.insert(key.clone(), entry);
@@ -133,5 +134,110 @@ impl Cache {
                 None => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::forward::question::tests::question;
+    use crate::dns::forward::rebind::PrivateNames;
+    use hickory_proto::op::{Message, OpCode};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{RData, Record, RecordType};
+
+    fn asked(name: &str) -> Question {
+        question(&format!("{name}."), RecordType::A)
+    }
+
+    fn answer(name: &str, ttl: u32) -> Arc<Answer> {
+        let mut message = Message::response(0, OpCode::Query);
+        let address = RData::A(A([9, 9, 9, 9].into()));
+        message.add_answer(Record::from_rdata(asked(name).name, ttl, address));
+        Answer::new(&asked(name), message, &PrivateNames::new(&[])).into()
+    }
+
+    fn at(seconds: i64) -> Moment {
+        Moment::since_boot(seconds, 0)
+    }
+
+    #[test]
+    fn an_answer_is_fresh_then_stale_then_gone() {
+        let (mut cache, kept) = (Cache::default(), answer("wiki", 60));
+        let wiki = asked("wiki");
+        assert_eq!(cache.get(&wiki, at(0)), Known::No);
+        assert!(!cache.bridge(&wiki, at(0)));
+        cache.put(&wiki, kept.clone(), at(100));
+        assert_eq!(cache.get(&wiki, at(159)), Known::Fresh(kept.clone(), Duration::from_secs(59)));
+        assert_eq!(cache.get(&wiki, at(160)), Known::Stale(kept.clone()));
+        assert!(cache.bridge(&wiki, at(160)), "nobody answered");
+        assert_eq!(cache.get(&wiki, at(189)), Known::Bridge(kept.clone()));
+        assert_eq!(cache.get(&wiki, at(190)), Known::Stale(kept.clone()));
+        assert_eq!(cache.get(&wiki, at(160 + 3_599)), Known::Stale(kept));
+        assert_eq!(cache.get(&wiki, at(160 + 3_600)), Known::No);
+        assert!(!cache.bridge(&wiki, at(160 + 3_600)), "too old to help");
+    }
+
+    #[test]
+    fn a_failure_is_short_and_never_stale() {
+        let (mut cache, failure, wiki) = (Cache::default(), Arc::new(Answer::failure()), asked("wiki"));
+        cache.put(&wiki, failure.clone(), at(100));
+        assert_eq!(cache.get(&wiki, at(101)), Known::Fresh(failure, Duration::from_secs(1)));
+        assert_eq!(cache.get(&wiki, at(102)), Known::No);
+        assert!(!cache.bridge(&wiki, at(102)));
+    }
+
+    #[test]
+    fn what_may_not_be_kept_leaves_what_was() {
+        let (mut cache, wiki, old) = (Cache::default(), asked("wiki"), answer("wiki", 60));
+        cache.put(&wiki, answer("wiki", 0), at(0));
+        assert_eq!(cache.len(), 0);
+        cache.put(&wiki, old.clone(), at(0));
+        cache.put(&wiki, answer("wiki", 0), at(60));
+        assert_eq!(cache.get(&wiki, at(60)), Known::Stale(old));
+    }
+
+    #[test]
+    fn questions_differ_by_type_and_by_what_the_client_can() {
+        let (mut cache, wiki) = (Cache::default(), asked("wiki"));
+        cache.put(&wiki, answer("wiki", 60), at(0));
+        for other in [
+            Question { kind: RecordType::AAAA, ..wiki.clone() },
+            Question { dnssec_ok: true, ..wiki.clone() },
+            Question { checking_disabled: true, ..wiki.clone() },
+        ] {
+            assert_eq!(cache.get(&other, at(1)), Known::No, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_names_pushes_out_itself() {
+        let mut cache = Cache::bound_by(Bounds { entries: 10, bytes: MOST_BYTES });
+        for round in 0..100 {
+            cache.put(&asked("wiki"), answer("wiki", 60), at(0));
+            let flood = format!("f{round}");
+            cache.put(&asked(&flood), answer(&flood, 60), at(0));
+            assert_ne!(cache.get(&asked("wiki"), at(1)), Known::No, "round {round}");
+        }
+        assert_eq!((cache.len(), cache.order.len()), (10, 10));
+        assert_ne!(cache.get(&asked("f99"), at(1)), Known::No, "the last one is there");
+        assert_eq!(cache.get(&asked("f80"), at(1)), Known::No, "older ones are not");
+    }
+
+    #[test]
+    fn large_answers_are_bound_by_memory() {
+        let size = {
+            let mut cache = Cache::default();
+            cache.put(&asked("n0"), answer("n0", 60), at(0));
+            cache.bytes
+        };
+        let mut cache = Cache::bound_by(Bounds { entries: MOST_ENTRIES, bytes: 5 * size });
+        for n in 0..50 {
+            let name = format!("n{n}");
+            cache.put(&asked(&name), answer(&name, 60), at(0));
+            cache.put(&asked(&name), answer(&name, 30), at(0));
+            assert!(cache.bytes <= 5 * size);
+        }
+        assert_eq!((cache.len(), cache.bytes), (5, 5 * size));
     }
 }

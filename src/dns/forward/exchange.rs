@@ -144,11 +144,7 @@ fn judge(query: &Message, datagram: &[u8]) -> Option<Heard> {
     if !answers(query, &message) {
         return None;
     }
-    Some(if has_letters_of(query, &message) {
-        Heard::Answer(message)
-    } else {
-        Heard::Doubt(Doubt::Letters)
-    })
+    Some(if has_letters_of(query, &message) { Heard::Answer(message) } else { Heard::Doubt(Doubt::Letters) })
 }
 
 async fn by_tcp(server: SocketAddr, query: &Message) -> Result<Message, ExchangeError> {
@@ -180,4 +176,55 @@ fn answers(query: &Message, message: &Message) -> bool {
 fn has_letters_of(query: &Message, message: &Message) -> bool {
     let pairs = query.queries.iter().zip(&message.queries);
     pairs.into_iter().all(|(ours, theirs)| ours.name.eq_case(&theirs.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::forward::question::tests::question;
+    use hickory_proto::rr::{Name, RecordType};
+
+    #[derive(Debug, PartialEq)]
+    enum Judged {
+        Answer,
+        Doubt(Doubt),
+        NotOurs,
+    }
+
+    #[test]
+    fn what_comes_by_udp_is_an_answer_a_reason_for_tcp_or_nothing() {
+        let query = question("wiki.example.", RecordType::A).to_query(false);
+        let right = query.clone().into_response();
+        let changed = |change: &dyn Fn(&mut Message)| {
+            let mut message = right.clone();
+            change(&mut message);
+            message.to_vec().unwrap()
+        };
+        let to =
+            |text: &str, message: &mut Message| message.queries[0].name = Name::from_ascii(text).unwrap();
+        let wire = right.to_vec().unwrap();
+        let cut = wire[..wire.len() - 4].to_vec();
+        for (what, datagram, expected) in [
+            ("the answer", wire.clone(), Judged::Answer),
+            ("another ID", changed(&|m| m.metadata.id ^= 1), Judged::NotOurs),
+            ("the query itself", query.to_vec().unwrap(), Judged::NotOurs),
+            ("another name", changed(&|m| to("evil.example.", m)), Judged::NotOurs),
+            ("another type", changed(&|m| m.queries[0].query_type = RecordType::AAAA), Judged::NotOurs),
+            ("no question", changed(&|m| m.queries.clear()), Judged::NotOurs),
+            ("two questions", changed(&|m| m.queries.push(m.queries[0].clone())), Judged::NotOurs),
+            ("an update", changed(&|m| m.metadata.op_code = OpCode::Update), Judged::NotOurs),
+            ("nothing", vec![], Judged::NotOurs),
+            ("an ID alone", wire[..2].to_vec(), Judged::NotOurs),
+            ("other letters", changed(&|m| to("Wiki.example.", m)), Judged::Doubt(Doubt::Letters)),
+            ("too much", changed(&|m| m.metadata.truncation = true), Judged::Doubt(Doubt::Truncated)),
+            ("cut short", cut, Judged::Doubt(Doubt::Garbled)),
+        ] {
+            let judged = match judge(&query, &datagram) {
+                Some(Heard::Answer(_)) => Judged::Answer,
+                Some(Heard::Doubt(doubt)) => Judged::Doubt(doubt),
+                None => Judged::NotOurs,
+            };
+            assert_eq!(judged, expected, "{what}");
+        }
+    }
 }

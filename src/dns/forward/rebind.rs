@@ -13,7 +13,17 @@ use hickory_proto::rr::{Name, RData, Record};
 /// `test`), RFC 6762 (`local`, and what its appendix G lists as in private use), RFC 8375 (`home.arpa`), and what ICANN set
 /// aside (`internal` in 2024; `corp`, `home` and `mail` are never delegated, 2018).
 const NOBODYS: [&str; 11] = [
-    "corp", "home", "home.arpa", "internal", "intranet", "lan", "local", "localhost", "mail", "private", "test",
+    "corp",
+    "home",
+    "home.arpa",
+    "internal",
+    "intranet",
+    "lan",
+    "local",
+    "localhost",
+    "mail",
+    "private",
+    "test",
 ];
 
 /// The names whose answers may be private addresses.
@@ -23,7 +33,9 @@ impl PrivateNames {
     /// Those that nobody can own, and those below these domains.
     pub(super) fn new(domains: &[String]) -> Self {
         let all = NOBODYS.into_iter().chain(domains.iter().map(String::as_str));
-        Self(all.filter_map(|domain| Name::from_ascii(domain).ok()).filter(|name| !name.is_root()).collect())
+        // The root would include everything.
+        let is_domain = |name: &Name| name.iter().next().is_some();
+        Self(all.filter_map(|domain| Name::from_ascii(domain).ok()).filter(is_domain).collect())
     }
 
     /// A single label is the house's, too: no domain can be registered at the root.
@@ -145,7 +157,7 @@ mod tests {
 
     #[test]
     fn names_that_may_lead_into_the_house() {
-        let names = PrivateNames::new(&["corp.example.org".into(), String::new()]);
+        let names = PrivateNames::new(&["corp.example.org".into(), String::new(), ".".into()]);
         for (name, expected) in [
             ("nas.lan.", true),
             ("LAN.", true),

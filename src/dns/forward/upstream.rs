@@ -135,8 +135,10 @@ impl Server {
             }
             Err(error) => {
                 tracing::debug!(server = %self.address, %error, "no answer");
-                if !matches!(error, ExchangeError::Unwritable(_)) {
-                    self.change(|record| record.failed(now));
+                // Records that nobody can read are their domain's fault, not the server's.
+                match error {
+                    ExchangeError::Io(_) => self.change(|record| record.failed(now)),
+                    ExchangeError::Garbled | ExchangeError::Unwritable(_) => {}
                 }
                 None
             }
@@ -174,10 +176,77 @@ impl Record {
 /// that does not look further for others.
 fn is_final(message: &Message) -> bool {
     let is_kind = |kind| message.authorities.iter().any(|record| record.record_type() == kind);
-    let is_referral =
-        message.answers.is_empty() && is_kind(RecordType::NS) && !is_kind(RecordType::SOA);
+    let is_referral = message.answers.is_empty() && is_kind(RecordType::NS) && !is_kind(RecordType::SOA);
     match message.metadata.response_code {
         ResponseCode::NoError => !is_referral,
         code => code == ResponseCode::NXDomain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::op::OpCode;
+    use hickory_proto::rr::rdata::{A, NS, SOA};
+    use hickory_proto::rr::{Name, RData};
+
+    fn at(seconds: i64) -> Moment {
+        Moment::since_boot(seconds, 0)
+    }
+
+    #[test]
+    fn rest_grows_with_failures_and_ends_with_an_answer() {
+        let mut record = Record::default();
+        let mut rests = Vec::new();
+        for _ in 0..7 {
+            record.failed(at(0));
+            rests.push(record.rests_until.map(|until| until.saturating_duration_since(at(0)).as_secs()));
+        }
+        let expected = [None, Some(5), Some(10), Some(20), Some(40), Some(60), Some(60)];
+        assert_eq!(rests, expected);
+        record.answered(at(9));
+        assert_eq!(record, Record { answered: Some(at(9)), failures: 0, rests_until: None });
+        record.failures = u32::MAX;
+        record.failed(at(10));
+        assert_eq!(record.rests_until, Some(at(70)));
+    }
+
+    #[test]
+    fn who_rests_is_asked_last_and_tried_by_one_question_at_a_time() {
+        let upstream =
+            Upstream::new(["9.9.9.9:53", "9.9.9.10:53"].map(|text| text.parse().unwrap()).to_vec());
+        let first = |now| upstream.in_order(now)[0].address.ip().to_string();
+        assert_eq!(first(at(0)), "9.9.9.9");
+        upstream.servers[0].change(|record| record.failed(at(0)));
+        assert_eq!(first(at(0)), "9.9.9.9", "one failure may be a lost packet");
+        upstream.servers[0].change(|record| record.failed(at(0)));
+        assert_eq!(first(at(4)), "9.9.9.10");
+        assert_eq!(first(at(5)), "9.9.9.9", "is it back?");
+        assert_eq!(first(at(5)), "9.9.9.10", "the question before this one finds out");
+        upstream.servers[0].change(|record| record.answered(at(6)));
+        assert_eq!(first(at(6)), "9.9.9.9");
+    }
+
+    #[test]
+    fn a_referral_or_a_refusal_settles_nothing() {
+        let record = |data| hickory_proto::rr::Record::from_rdata(Name::root(), 60, data);
+        let (address, server) = (RData::A(A([9, 9, 9, 9].into())), RData::NS(NS(Name::root())));
+        let soa = RData::SOA(SOA::new(Name::root(), Name::root(), 1, 1, 1, 1, 1));
+        let settles = |code, answers: &[&RData], authorities: &[&RData]| {
+            let mut message = Message::response(0, OpCode::Query);
+            message.metadata.response_code = code;
+            message.answers = answers.iter().map(|data| record((*data).clone())).collect();
+            message.authorities = authorities.iter().map(|data| record((*data).clone())).collect();
+            is_final(&message)
+        };
+        assert!(settles(ResponseCode::NoError, &[&address], &[&server]));
+        assert!(settles(ResponseCode::NoError, &[], &[&soa]));
+        assert!(settles(ResponseCode::NoError, &[], &[&soa, &server]));
+        assert!(settles(ResponseCode::NoError, &[], &[]));
+        assert!(settles(ResponseCode::NXDomain, &[], &[&soa]));
+        assert!(!settles(ResponseCode::NoError, &[], &[&server]));
+        assert!(!settles(ResponseCode::ServFail, &[], &[]));
+        assert!(!settles(ResponseCode::Refused, &[], &[]));
+        assert!(!settles(ResponseCode::FormErr, &[], &[]));
     }
 }
