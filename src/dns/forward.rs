@@ -192,7 +192,7 @@ impl State {
         let Some(answer) = answer else {
             self.unanswered += 1;
             if !self.cache.bridge(question, now) {
-                self.cache.put(question, Answer::failure().into(), now);
+                self.cache.put(question, &Answer::failure(), now);
             }
             return None;
         };
@@ -200,7 +200,7 @@ impl State {
             self.rebinding.refused += 1;
             self.rebinding.last = Some((question.name.to_ascii(), address));
         }
-        self.cache.put(question, answer.clone(), now);
+        self.cache.put(question, &answer, now);
         Some(answer)
     }
 }

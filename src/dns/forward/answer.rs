@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::dnssec::rdata::DNSSECRData;
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::question::Question;
@@ -126,10 +126,38 @@ impl Answer {
         message
     }
 
-    /// About how much memory it takes, in bytes.
+    /// As it is kept, if it can be written at all.
+    pub(super) fn pack(&self) -> Option<Packed> {
+        let mut message = Message::response(0, OpCode::Query);
+        message.metadata.response_code = self.code;
+        message.answers.clone_from(&self.answers);
+        message.authorities.clone_from(&self.authorities);
+        Some(Packed { wire: message.to_vec().ok()?.into(), lifetime: self.lifetime })
+    }
+}
+
+/// An answer as a message on the wire: parsed records take up to forty times their bytes, and whoever sends them chooses
+/// how often, so that only this lets the cache know its size.
+pub(super) struct Packed {
+    wire: Box<[u8]>,
+    lifetime: Duration,
+}
+
+impl Packed {
+    pub(super) fn unpack(&self) -> Option<Answer> {
+        let message = Message::from_vec(&self.wire).ok()?;
+        Some(Answer {
+            code: message.metadata.response_code,
+            answers: message.answers,
+            authorities: message.authorities,
+            lifetime: self.lifetime,
+            private: None,
+        })
+    }
+
+    /// In bytes, without its own fields.
     pub(super) fn size(&self) -> usize {
-        let records = self.answers.iter().chain(&self.authorities);
-        size_of::<Self>() + records.map(|record| size_of::<Record>() + heap(&record.data)).sum::<usize>()
+        self.wire.len()
     }
 }
 
@@ -226,24 +254,11 @@ fn covered(record: &Record) -> Option<RecordType> {
     }
 }
 
-/// What data keeps outside of its record, in bytes: exact where it may be large, small change elsewhere.
-fn heap(data: &RData) -> usize {
-    match data {
-        RData::TXT(text) => text.txt_data.iter().map(|part| part.len() + 16).sum(),
-        RData::NULL(raw) => raw.anything.len(),
-        RData::Unknown { rdata, .. } => rdata.anything.len(),
-        RData::CERT(cert) => cert.cert_data.len(),
-        RData::OPENPGPKEY(key) => key.public_key.len(),
-        RData::A(_) | RData::AAAA(_) => 0,
-        _ => 256,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dns::forward::question::tests::question;
-    use hickory_proto::op::{MessageType, OpCode, Query};
+    use hickory_proto::op::{MessageType, Query};
     use hickory_proto::rr::rdata::{A, CNAME, NS, SOA, TXT};
 
     fn name(text: &str) -> Name {
@@ -403,5 +418,54 @@ mod tests {
         asked.dnssec_ok = true;
         let expected = ["www.example.org. A 60", "www.example.org. RRSIG 60"];
         assert_eq!(list(&Answer::new(&asked, received(), &none).answers), expected);
+    }
+
+    #[test]
+    fn a_renamed_domain_comes_with_its_rule() {
+        // `old.example.org. DNAME example.net.`, and what it means for the name below.
+        let mut wire = vec![0, 7, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        wire.extend(b"\x03old\x07example\x03org\x00\x00\x27\x00\x01\x00\x00\x00\x3c\x00\x0d");
+        wire.extend(b"\x07example\x03net\x00");
+        let dname = Message::from_vec(&wire).unwrap().answers.remove(0);
+        let asked = question("www.old.example.org.", RecordType::A);
+        let means = alias("www.old.example.org.", "www.example.net.");
+        let received = vec![dname.clone(), means, a("www.example.net.", 60, [9; 4])];
+        let message = message(ResponseCode::NoError, received, vec![]);
+        let answer = Answer::new(&asked, message, &PrivateNames::new(&[]));
+        let expected =
+            ["old.example.org. DNAME 60", "www.old.example.org. CNAME 300", "www.example.net. A 60"];
+        assert_eq!(list(&answer.answers), expected);
+        assert_eq!(answer.pack().unwrap().unpack().unwrap(), answer);
+        assert!(kept(vec![dname], vec![]).answers.is_empty(), "it says nothing about names elsewhere");
+    }
+
+    proptest::proptest! {
+        /// Whatever a server sends that can be read at all.
+        #[test]
+        fn nothing_that_is_sent_breaks_out(changes in proptest::collection::vec((12_usize.., 0_u8..), 0..6)) {
+            let asked = question("www.example.org.", RecordType::A);
+            let answers = vec![
+                alias("www.example.org.", "a.example."),
+                a("a.example.", 60, [9; 4]),
+                a("www.example.org.", 60, [10; 4]),
+            ];
+            let mut sent = message(ResponseCode::NoError, answers, vec![soa("example.", 60, 60)]);
+            sent.add_query(Query::query(asked.name.clone(), asked.kind));
+            let mut wire = sent.to_vec().unwrap();
+            let length = wire.len();
+            for (at, byte) in changes {
+                wire[at % length] = byte;
+            }
+            if let Ok(message) = Message::from_vec(&wire) {
+                let answer = Answer::new(&asked, message, &PrivateNames::new(&[]));
+                assert!(answer.lifetime <= LONGEST);
+                assert!(answer.answers.iter().all(|record| private_address(record).is_none()));
+                let is_wanted = |kind| matches!(kind, RecordType::A | RecordType::CNAME | RecordType::DNAME);
+                assert!(answer.answers.iter().all(|record| is_wanted(record.record_type())));
+                if let Some(kept) = answer.pack().and_then(|packed| packed.unpack()) {
+                    assert_eq!((kept.code, kept.answers.len()), (answer.code, answer.answers.len()));
+                }
+            }
+        }
     }
 }

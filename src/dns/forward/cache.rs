@@ -4,14 +4,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::answer::Answer;
+use super::answer::{Answer, Packed};
 use super::question::Question;
 use crate::model::Moment;
 
 const MOST_ENTRIES: usize = 10_000;
 
-/// In bytes, as [`Answer::size`] estimates them.
+/// In bytes, with what keeping an entry takes.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// What an entry takes beside its answer: itself, its question with a name of 255 bytes, and its places in both lists.
+const OVERHEAD: usize = size_of::<Entry>() + size_of::<Question>() + 512;
 
 /// How long after its end an answer still helps while nobody answers (RFC 8767 allows days; an outage of an hour is
 /// bridged, and a name that moved meanwhile is found soon after).
@@ -39,7 +42,8 @@ struct Bounds {
 }
 
 struct Entry {
-    answer: Arc<Answer>,
+    answer: Packed,
+    is_failure: bool,
     since: Moment,
     until: Moment,
     /// A stale answer is given without asking anybody until then.
@@ -52,12 +56,19 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// So old.
-    Fresh(Arc<Answer>, Duration),
+    Fresh(Answer, Duration),
     /// It ran out, and servers did not answer a moment ago.
-    Bridge(Arc<Answer>),
+    Bridge(Answer),
     /// It ran out: ask, and take this if nobody answers.
-    Stale(Arc<Answer>),
+    Stale(Answer),
     No,
+}
+
+impl Entry {
+    /// Whether it is better than nothing, though it ran out.
+    fn helps(&self, now: Moment) -> bool {
+        !self.is_failure && now < self.until + STALE
+    }
 }
 
 impl Default for Cache {
@@ -76,29 +87,34 @@ impl Cache {
     }
 
     pub(super) fn get(&mut self, question: &Question, now: Moment) -> Known {
-        let Some(entry) = self.entries.get_mut(question) else { return Known::No };
+        self.look(question, now).unwrap_or(Known::No)
+    }
+
+    fn look(&mut self, question: &Question, now: Moment) -> Option<Known> {
+        let entry = self.entries.get_mut(question)?;
         entry.is_used = true;
-        let answer = entry.answer.clone();
         if now < entry.until {
-            Known::Fresh(answer, now.saturating_duration_since(entry.since))
-        } else if entry.answer.is_failure() || now >= entry.until + STALE {
-            Known::No
-        } else if now < entry.recheck {
-            Known::Bridge(answer)
-        } else {
-            Known::Stale(answer)
+            return Some(Known::Fresh(entry.answer.unpack()?, now.saturating_duration_since(entry.since)));
         }
+        if !entry.helps(now) {
+            return None;
+        }
+        let answer = entry.answer.unpack()?;
+        Some(if now < entry.recheck { Known::Bridge(answer) } else { Known::Stale(answer) })
     }
 
     /// Keeps an answer in place of any that is there, if it may be kept at all. One that may not leaves what ran out before
     /// it, which still helps while nobody answers.
-    pub(super) fn put(&mut self, question: &Question, answer: Arc<Answer>, now: Moment) {
+    pub(super) fn put(&mut self, question: &Question, answer: &Answer, now: Moment) {
         if answer.lifetime.is_zero() {
             return;
         }
-        let size = answer.size() + 2 * size_of::<Question>() + size_of::<Entry>();
+        let Some(packed) = answer.pack() else { return };
+        let size = packed.size() + OVERHEAD;
         let until = now + answer.lifetime;
-        let entry = Entry { answer, since: now, until, recheck: until, size, is_used: false };
+        let is_failure = answer.is_failure();
+        let entry =
+            Entry { answer: packed, is_failure, since: now, until, recheck: until, size, is_used: false };
         self.bytes += size;
         match self.entries.get_mut(question) {
             // It was asked for again, or there would be nothing to replace it with.
@@ -114,8 +130,7 @@ impl Cache {
 
     /// Has the answer that ran out given without asking for a while, because nobody answered just now. Whether there is one.
     pub(super) fn bridge(&mut self, question: &Question, now: Moment) -> bool {
-        let entry = self.entries.get_mut(question);
-        let entry = entry.filter(|entry| !entry.answer.is_failure() && now < entry.until + STALE);
+        let entry = self.entries.get_mut(question).filter(|entry| entry.helps(now));
         entry.map(|entry| entry.recheck = now + RECHECK).is_some()
     }
 
@@ -150,11 +165,11 @@ mod tests {
         question(&format!("{name}."), RecordType::A)
     }
 
-    fn answer(name: &str, ttl: u32) -> Arc<Answer> {
+    fn answer(name: &str, ttl: u32) -> Answer {
         let mut message = Message::response(0, OpCode::Query);
         let address = RData::A(A([9, 9, 9, 9].into()));
         message.add_answer(Record::from_rdata(asked(name).name, ttl, address));
-        Answer::new(&asked(name), message, &PrivateNames::new(&[])).into()
+        Answer::new(&asked(name), message, &PrivateNames::new(&[]))
     }
 
     fn at(seconds: i64) -> Moment {
@@ -167,7 +182,7 @@ mod tests {
         let wiki = asked("wiki");
         assert_eq!(cache.get(&wiki, at(0)), Known::No);
         assert!(!cache.bridge(&wiki, at(0)));
-        cache.put(&wiki, kept.clone(), at(100));
+        cache.put(&wiki, &kept, at(100));
         assert_eq!(cache.get(&wiki, at(159)), Known::Fresh(kept.clone(), Duration::from_secs(59)));
         assert_eq!(cache.get(&wiki, at(160)), Known::Stale(kept.clone()));
         assert!(cache.bridge(&wiki, at(160)), "nobody answered");
@@ -180,8 +195,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_short_and_never_stale() {
-        let (mut cache, failure, wiki) = (Cache::default(), Arc::new(Answer::failure()), asked("wiki"));
-        cache.put(&wiki, failure.clone(), at(100));
+        let (mut cache, failure, wiki) = (Cache::default(), Answer::failure(), asked("wiki"));
+        cache.put(&wiki, &failure, at(100));
         assert_eq!(cache.get(&wiki, at(101)), Known::Fresh(failure, Duration::from_secs(1)));
         assert_eq!(cache.get(&wiki, at(102)), Known::No);
         assert!(!cache.bridge(&wiki, at(102)));
@@ -190,17 +205,17 @@ mod tests {
     #[test]
     fn what_may_not_be_kept_leaves_what_was() {
         let (mut cache, wiki, old) = (Cache::default(), asked("wiki"), answer("wiki", 60));
-        cache.put(&wiki, answer("wiki", 0), at(0));
+        cache.put(&wiki, &answer("wiki", 0), at(0));
         assert_eq!(cache.len(), 0);
-        cache.put(&wiki, old.clone(), at(0));
-        cache.put(&wiki, answer("wiki", 0), at(60));
+        cache.put(&wiki, &old, at(0));
+        cache.put(&wiki, &answer("wiki", 0), at(60));
         assert_eq!(cache.get(&wiki, at(60)), Known::Stale(old));
     }
 
     #[test]
     fn questions_differ_by_type_and_by_what_the_client_can() {
         let (mut cache, wiki) = (Cache::default(), asked("wiki"));
-        cache.put(&wiki, answer("wiki", 60), at(0));
+        cache.put(&wiki, &answer("wiki", 60), at(0));
         for other in [
             Question { kind: RecordType::AAAA, ..wiki.clone() },
             Question { dnssec_ok: true, ..wiki.clone() },
@@ -214,9 +229,9 @@ mod tests {
     fn a_flood_of_names_pushes_out_itself() {
         let mut cache = Cache::bound_by(Bounds { entries: 10, bytes: MOST_BYTES });
         for round in 0..100 {
-            cache.put(&asked("wiki"), answer("wiki", 60), at(0));
+            cache.put(&asked("wiki"), &answer("wiki", 60), at(0));
             let flood = format!("f{round}");
-            cache.put(&asked(&flood), answer(&flood, 60), at(0));
+            cache.put(&asked(&flood), &answer(&flood, 60), at(0));
             assert_ne!(cache.get(&asked("wiki"), at(1)), Known::No, "round {round}");
         }
         assert_eq!((cache.len(), cache.order.len()), (10, 10));
@@ -228,14 +243,14 @@ mod tests {
     fn large_answers_are_bound_by_memory() {
         let size = {
             let mut cache = Cache::default();
-            cache.put(&asked("n0"), answer("n0", 60), at(0));
+            cache.put(&asked("n10"), &answer("n10", 60), at(0));
             cache.bytes
         };
         let mut cache = Cache::bound_by(Bounds { entries: MOST_ENTRIES, bytes: 5 * size });
-        for n in 0..50 {
+        for n in 10..60 {
             let name = format!("n{n}");
-            cache.put(&asked(&name), answer(&name, 60), at(0));
-            cache.put(&asked(&name), answer(&name, 30), at(0));
+            cache.put(&asked(&name), &answer(&name, 60), at(0));
+            cache.put(&asked(&name), &answer(&name, 30), at(0));
             assert!(cache.bytes <= 5 * size);
         }
         assert_eq!((cache.len(), cache.bytes), (5, 5 * size));
