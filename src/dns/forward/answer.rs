@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_client_is_told_in_its_own_letters_and_how_old_it_is() {
-        let mut query = question("www.example.org.", RecordType::A).to_query(false);
+        let mut query = question("www.example.org.", RecordType::A).to_query(false, true);
         query.queries = vec![Query::query(name("wWw.eXample.org."), RecordType::A)];
         let answer = kept(vec![a("www.EXAMPLE.org.", 60, [9, 9, 9, 9])], vec![]);
         let told = answer.to(&query, Age::Of(Duration::from_millis(20_900)));

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode};
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{interval, timeout};
@@ -37,24 +37,33 @@ pub(super) enum ExchangeError {
     Unwritable(#[from] hickory_proto::ProtoError),
 }
 
-/// Whether a server repeats a question to the letter. Believed until it was proved otherwise by TCP, whose answers nobody
-/// beside the path can forge, or the server does not speak TCP.
-pub(super) struct Letters(AtomicBool);
+/// What was learnt of a server that is not as it should be. Each is believed until it was proved otherwise.
+pub(super) struct Habits {
+    /// It repeats a question to the letter. Proved otherwise by TCP, whose answers nobody beside the path can forge, or where
+    /// it does not speak TCP.
+    keeps_letters: AtomicBool,
+    /// It takes EDNS (RFC 6891). Old home routers do not, and stub resolvers that do not use it work with them.
+    takes_edns: AtomicBool,
+}
 
-impl Default for Letters {
+impl Default for Habits {
     fn default() -> Self {
-        Self(AtomicBool::new(true))
+        Self { keeps_letters: AtomicBool::new(true), takes_edns: AtomicBool::new(true) }
     }
 }
 
-impl Letters {
-    fn are_kept(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Habits {
+    fn query(&self, question: &Question) -> Message {
+        question.to_query(is_so(&self.keeps_letters), is_so(&self.takes_edns))
     }
+}
 
-    fn are_changed(&self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
+fn is_so(habit: &AtomicBool) -> bool {
+    habit.load(Ordering::Relaxed)
+}
+
+fn is_not_so(habit: &AtomicBool) {
+    habit.store(false, Ordering::Relaxed);
 }
 
 /// Asks until there is an answer; the caller says how long that may take, by dropping this.
@@ -63,10 +72,33 @@ impl Letters {
 /// The kernel's, above all ECONNREFUSED where nobody listens; or what came by TCP is no answer to this.
 pub(super) async fn exchange(
     server: SocketAddr,
-    letters: &Letters,
+    habits: &Habits,
     question: &Question,
 ) -> Result<Message, ExchangeError> {
-    let query = question.to_query(letters.are_kept());
+    let query = habits.query(question);
+    let message = by_udp_or_tcp(server, habits, query).await?;
+    if !is_so(&habits.takes_edns) || !may_not_know_edns(&message) {
+        return Ok(message);
+    }
+    let plain = question.to_query(is_so(&habits.keeps_letters), false);
+    let message = by_udp_or_tcp(server, habits, plain).await?;
+    if !may_not_know_edns(&message) {
+        is_not_so(&habits.takes_edns);
+    }
+    Ok(message)
+}
+
+/// What RFC 6891, section 7, has servers say that never heard of it.
+fn may_not_know_edns(message: &Message) -> bool {
+    let code = message.metadata.response_code;
+    message.edns.is_none() && matches!(code, ResponseCode::FormErr | ResponseCode::NotImp)
+}
+
+async fn by_udp_or_tcp(
+    server: SocketAddr,
+    habits: &Habits,
+    mut query: Message,
+) -> Result<Message, ExchangeError> {
     let doubt = match by_udp(server, &query).await? {
         Heard::Answer(message) => return Ok(message),
         Heard::Doubt(doubt) => doubt,
@@ -74,13 +106,17 @@ pub(super) async fn exchange(
     match (by_tcp(server, &query).await, doubt) {
         (Ok(message), Doubt::Letters) => {
             if !has_letters_of(&query, &message) {
-                letters.are_changed();
+                is_not_so(&habits.keeps_letters);
             }
             Ok(message)
         }
         (Err(_), Doubt::Letters) => {
-            letters.are_changed();
-            match by_udp(server, &question.to_query(false)).await? {
+            is_not_so(&habits.keeps_letters);
+            for asked in &mut query.queries {
+                asked.name = asked.name.to_lowercase();
+            }
+            query.metadata.id = Message::query().metadata.id;
+            match by_udp(server, &query).await? {
                 Heard::Answer(message) => Ok(message),
                 Heard::Doubt(_) => Err(ExchangeError::Garbled),
             }
@@ -193,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_comes_by_udp_is_an_answer_a_reason_for_tcp_or_nothing() {
-        let query = question("wiki.example.", RecordType::A).to_query(false);
+        let query = question("wiki.example.", RecordType::A).to_query(false, true);
         let right = query.clone().into_response();
         let changed = |change: &dyn Fn(&mut Message)| {
             let mut message = right.clone();

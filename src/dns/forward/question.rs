@@ -46,18 +46,20 @@ impl Question {
 
     /// A new query with an ID of its own. With `mixed_case`, each letter's case is a random bit more that a forged
     /// answer must guess ("0x20", draft-vixie-dnsext-dns0x20).
-    pub(super) fn to_query(&self, mixed_case: bool) -> Message {
+    pub(super) fn to_query(&self, mixed_case: bool, with_edns: bool) -> Message {
         let mut name = self.name.clone();
         if mixed_case {
             name.randomize_label_case();
         }
-        let mut edns = Edns::new();
-        edns.set_max_payload(UDP_PAYLOAD).set_dnssec_ok(self.dnssec_ok);
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.metadata.checking_disabled = self.checking_disabled;
         message.add_query(Query::query(name, self.kind));
-        message.set_edns(edns);
+        if with_edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(UDP_PAYLOAD).set_dnssec_ok(self.dnssec_ok);
+            message.set_edns(edns);
+        }
         message
     }
 }
@@ -113,7 +115,7 @@ pub(super) mod tests {
         theirs.set_edns(edns);
         theirs.metadata.checking_disabled = true;
 
-        let ours = Question::of(&theirs).unwrap().to_query(false);
+        let ours = Question::of(&theirs).unwrap().to_query(false, true);
         let edns = ours.edns.as_ref().unwrap();
         assert!(edns.flags().dnssec_ok && edns.options().as_ref().is_empty());
         assert_eq!(edns.max_payload(), 1232);
@@ -124,7 +126,7 @@ pub(super) mod tests {
     fn ids_and_letters_are_drawn_anew() {
         let question = question(&format!("{}.example.", "a".repeat(60)), RecordType::A);
         let drawn = || {
-            let query = question.to_query(true);
+            let query = question.to_query(true, true);
             (query.metadata.id, query.queries[0].name.to_ascii())
         };
         let ((id, name), (other_id, other_name)) = (drawn(), drawn());

@@ -11,7 +11,7 @@ use hickory_proto::rr::RecordType;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::exchange::{ExchangeError, Letters, exchange};
+use super::exchange::{ExchangeError, Habits, exchange};
 use super::question::Question;
 use crate::linux::clock::SystemClock;
 use crate::model::{Clock, Moment};
@@ -34,7 +34,7 @@ pub(super) struct Upstream {
 
 struct Server {
     address: SocketAddr,
-    letters: Letters,
+    habits: Habits,
     record: Mutex<Record>,
 }
 
@@ -60,7 +60,7 @@ pub struct ServerStatus {
 
 impl Upstream {
     pub(super) fn new(servers: Vec<SocketAddr>) -> Self {
-        let server = |address| Server { address, letters: Letters::default(), record: Mutex::default() };
+        let server = |address| Server { address, habits: Habits::default(), record: Mutex::default() };
         Self { servers: servers.into_iter().map(server).collect() }
     }
 
@@ -118,7 +118,7 @@ impl Upstream {
 impl Server {
     /// An answer that says what there is or is not; `None` if this server does not know.
     async fn ask(&self, question: &Question) -> Option<Message> {
-        let asking = exchange(self.address, &self.letters, question);
+        let asking = exchange(self.address, &self.habits, question);
         tokio::pin!(asking);
         let answer = match timeout(PATIENCE, &mut asking).await {
             Ok(answer) => answer,

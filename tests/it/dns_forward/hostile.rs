@@ -119,6 +119,25 @@ async fn a_server_that_changes_letters_is_found_out_by_tcp() {
     }
 }
 
+/// As RFC 6891 expects of servers that are older than it.
+#[tokio::test]
+async fn a_server_that_never_heard_of_edns_is_asked_without() {
+    let server = Standin::new(|query, _| {
+        let mut answer = honest(query, RIGHT);
+        if query.edns.is_some() {
+            answer.answers.clear();
+            answer.metadata.response_code = ResponseCode::FormErr;
+        }
+        answer.edns = None;
+        vec![wire(&answer)]
+    });
+    let forwarder = Forwarder::new(vec![server.at], &[]);
+    assert_eq!(wiki(&forwarder).await, GOOD);
+    assert_eq!(server.heard(), 2);
+    ask(&forwarder, "other.example.", RecordType::A).await;
+    assert_eq!(server.heard(), 3, "once is enough to know it");
+}
+
 /// Who guesses ID and port, but not the letters.
 #[tokio::test]
 async fn a_forged_answer_in_other_letters_only_costs_a_tcp_exchange() {
