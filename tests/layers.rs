@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "store", "zerotier", "ca"],
     &["identity"],
     &["policy", "services", "sync", "overlay", "notify"],
-    &["audit", "portal"],
+    &["audit", "dns", "portal"],
     &["proxy"],
     &["admin"],
     &["gateway"],

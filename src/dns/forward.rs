@@ -1,0 +1,206 @@
+//! Asks other servers about names that are not ours, for devices that send all their questions to the gateway.
+//!
+//! A question is stripped (`question`), looked up in the cache (`cache`), asked once however many wait for it (here),
+//! of one server after another (`upstream`, `exchange`); of the answer only what belongs to the question is kept
+//! (`answer`), and nothing that would lead a browser into the house (`rebind`).
+
+mod answer;
+mod cache;
+mod exchange;
+mod question;
+mod rebind;
+mod system;
+mod upstream;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hickory_proto::op::Message;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use system::{Stamp, system_servers, system_stamp};
+pub use upstream::ServerStatus;
+
+use answer::{Age, Answer, response};
+use cache::{Cache, Known};
+use question::Question;
+use rebind::PrivateNames;
+use upstream::Upstream;
+
+use crate::linux::clock::SystemClock;
+use crate::model::{Clock, Moment};
+
+/// Longer nobody is waited for: stub resolvers ask again or elsewhere after 5 seconds (resolv.conf(5)), and shall hear why.
+const LONGEST_WAIT: Duration = Duration::from_millis(2_500);
+
+/// The same where an answer that ran out is at hand (RFC 8767, section 5).
+const WAIT_BESIDE_STALE: Duration = Duration::from_millis(1_800);
+
+/// So many different questions are out at once, each a socket or a few; further ones are told SERVFAIL. At a common 20 ms
+/// each that is 12,000 a second, and against servers that are down it is what bounds sockets and tasks.
+const MOST_ASKED: usize = 256;
+
+/// Asks other servers about names that are not ours. Lives on the DNS thread's current-thread tokio runtime.
+///
+/// Cache, order of servers and what was learnt of them are its own, so a changed list of servers is a new forwarder.
+pub struct Forwarder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    upstream: Upstream,
+    private: PrivateNames,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    cache: Cache,
+    /// What is being asked now, and where its answer will be.
+    flights: HashMap<Question, watch::Receiver<Option<Arc<Answer>>>>,
+    rebinding: Rebinding,
+    unanswered: u64,
+}
+
+/// Answers from outside that led to private addresses, and were emptied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rebinding {
+    /// Since the forwarder was made.
+    pub refused: u64,
+    /// The last such name, and where it led. A person who meant it lists its domain under `private`.
+    pub last: Option<(String, IpAddr)>,
+}
+
+/// How forwarding goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardStatus {
+    /// In the order in which they are preferred. Empty: other names are not looked up.
+    pub servers: Vec<ServerStatus>,
+    /// Answers in the cache, those that ran out included.
+    pub cached: usize,
+    /// Questions that are out now.
+    pub asking: usize,
+    /// Questions that no server answered, since the forwarder was made.
+    pub unanswered: u64,
+    pub rebinding: Rebinding,
+}
+
+impl Forwarder {
+    /// Asks these servers in this order of preference. Names below `private` may have private addresses.
+    pub fn new(servers: Vec<SocketAddr>, private: &[String]) -> Self {
+        let (upstream, private) = (Upstream::new(servers), PrivateNames::new(private));
+        Self { shared: Arc::new(Shared { upstream, private, state: Mutex::default() }) }
+    }
+
+    /// The whole answer to this query: its ID, its question to the letter, RA set, without EDNS. SERVFAIL within 3 seconds
+    /// if nobody answers, at once if there is nobody to ask; REFUSED or the like for what is not passed on. Never panics.
+    ///
+    /// What was asked is still answered, into the cache, when this is dropped.
+    pub async fn answer(&self, query: &Message) -> Message {
+        let question = match Question::of(query) {
+            Ok(question) => question,
+            Err(code) => return response(query, code),
+        };
+        let now = SystemClock.instant();
+        let known = self.shared.state().cache.get(&question, now);
+        match known {
+            Known::Fresh(answer, age) => answer.to(query, Age::Of(age)),
+            Known::Bridge(answer) => answer.to(query, Age::Stale),
+            Known::Stale(stale) => {
+                let answer = self.ask(question, WAIT_BESIDE_STALE).await;
+                answer.map_or_else(|| stale.to(query, Age::Stale), |answer| answer.to(query, NEW))
+            }
+            Known::No => {
+                let answer = self.ask(question, LONGEST_WAIT).await;
+                answer.unwrap_or_else(|| Answer::failure().into()).to(query, NEW)
+            }
+        }
+    }
+
+    pub fn status(&self) -> ForwardStatus {
+        let servers = self.shared.upstream.status();
+        let state = self.shared.state();
+        ForwardStatus {
+            servers,
+            cached: state.cache.len(),
+            asking: state.flights.len(),
+            unanswered: state.unanswered,
+            rebinding: state.rebinding.clone(),
+        }
+    }
+
+    /// What the servers say; `None` if they say nothing, or too much is being asked already. Equal questions share one
+    /// task, whoever of them goes away.
+    async fn ask(&self, question: Question, within: Duration) -> Option<Arc<Answer>> {
+        let mut answer = {
+            let mut state = self.shared.state();
+            match state.flights.get(&question) {
+                Some(flight) => flight.clone(),
+                None if state.flights.len() >= MOST_ASKED => {
+                    state.unanswered += 1;
+                    return None;
+                }
+                None => {
+                    let (sender, receiver) = watch::channel(None);
+                    state.flights.insert(question.clone(), receiver.clone());
+                    let flight = Flight { shared: self.shared.clone(), question };
+                    tokio::spawn(async move { sender.send(flight.fly(within).await) });
+                    receiver
+                }
+            }
+        };
+        let answer = answer.wait_for(Option::is_some).await.ok()?;
+        answer.clone()
+    }
+}
+
+const NEW: Age = Age::Of(Duration::ZERO);
+
+/// One question on its way. Takes itself off the list however it ends.
+struct Flight {
+    shared: Arc<Shared>,
+    question: Question,
+}
+
+impl Flight {
+    async fn fly(self, within: Duration) -> Option<Arc<Answer>> {
+        let message = self.shared.upstream.ask(&self.question, within).await;
+        let answer = message.map(|message| Answer::new(&self.question, message, &self.shared.private));
+        self.shared.state().land(&self.question, answer.map(Arc::new), SystemClock.instant())
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.shared.state().flights.remove(&self.question);
+    }
+}
+
+impl Shared {
+    /// Never held across an await. A panic while it was held spoils nothing: each change is one step.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Remembers how a question ended.
+    fn land(&mut self, question: &Question, answer: Option<Arc<Answer>>, now: Moment) -> Option<Arc<Answer>> {
+        let Some(answer) = answer else {
+            self.unanswered += 1;
+            if !self.cache.bridge(question, now) {
+                self.cache.put(question, &Answer::failure(), now);
+            }
+            return None;
+        };
+        if let Some(address) = answer.private {
+            self.rebinding.refused += 1;
+            self.rebinding.last = Some((question.name.to_ascii(), address));
+        }
+        self.cache.put(question, &answer, now);
+        Some(answer)
+    }
+}

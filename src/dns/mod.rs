@@ -1,0 +1,3 @@
+//! Names on the overlay.
+
+pub mod forward;
