@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod identity;
 pub mod linux;
 pub mod model;
+pub mod nameserver;
 pub mod notify;
 pub mod overlay;
 pub mod policy;

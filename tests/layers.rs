@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["model"],
     &["linux"],
     &["config", "store", "zerotier", "ca"],
-    &["identity"],
+    &["identity", "nameserver"],
     &["policy", "services", "sync", "overlay", "notify"],
     &["audit", "portal"],
     &["proxy"],
