@@ -10,6 +10,7 @@ compile_error!(
     "ztgate runs on Linux only for now: elsewhere the kernel gives no proof of who opened a connection"
 );
 
+pub mod acme;
 pub mod admin;
 pub mod audit;
 pub mod ca;
@@ -26,6 +27,7 @@ pub mod overlay;
 pub mod policy;
 pub mod portal;
 pub mod proxy;
+pub mod publish;
 pub mod services;
 pub mod store;
 pub mod sync;

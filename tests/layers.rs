@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["linux"],
     &["config", "store", "zerotier", "ca"],
     &["identity", "nameserver"],
-    &["policy", "services", "sync", "overlay", "notify"],
+    &["policy", "services", "sync", "overlay", "notify", "acme", "publish"],
     &["audit", "portal"],
     &["proxy"],
     &["admin"],

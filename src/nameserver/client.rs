@@ -106,7 +106,8 @@ impl UpdateClient {
 
     fn within(&self, name: &str) -> Result<(), NameserverError> {
         let zone = &self.server.zone;
-        let inside = name.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        let inside =
+            name.strip_suffix(zone.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         if inside {
             return Ok(());
         }

@@ -17,7 +17,9 @@ pub enum NameserverError {
     Unwritable(String),
     #[error("the name server {at} has no address ({why}); check server in [nameserver]")]
     Lookup { at: String, why: std::io::Error },
-    #[error("the name server {at} cannot be reached over TCP ({why}); check server in [nameserver] and the way there")]
+    #[error(
+        "the name server {at} cannot be reached over TCP ({why}); check server in [nameserver] and the way there"
+    )]
     Connect { at: String, why: std::io::Error },
     #[error("the name server {at} gave no answer within {seconds} s")]
     Timeout { at: String, seconds: u64 },

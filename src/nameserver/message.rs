@@ -202,7 +202,9 @@ fn rdata(data: &Data) -> Result<RData, NameserverError> {
         Data::A(address) => RData::A(A(*address)),
         Data::Aaaa(address) => RData::AAAA(AAAA(*address)),
         Data::Txt(text) if text.len() <= 255 => RData::TXT(TXT::new(vec![text.clone()])),
-        Data::Txt(text) => return Err(NameserverError::Unwritable(format!("a text of {} bytes", text.len()))),
+        Data::Txt(text) => {
+            return Err(NameserverError::Unwritable(format!("a text of {} bytes", text.len())));
+        }
     })
 }
 
@@ -298,7 +300,8 @@ mod tests {
         assert_eq!(message.op_code, OpCode::Update);
         let zone = &message.queries[0];
         assert_eq!((zone.name().to_ascii().as_str(), zone.query_type()), ("example.org.", RecordType::SOA));
-        let seen: Vec<_> = message.authorities.iter().map(|r| (r.dns_class, r.ttl, r.data.is_update())).collect();
+        let seen: Vec<_> =
+            message.authorities.iter().map(|r| (r.dns_class, r.ttl, r.data.is_update())).collect();
         assert_eq!(
             seen,
             [

@@ -8,8 +8,10 @@ mod copyparty;
 mod curl;
 mod demo;
 pub mod door;
+pub mod named;
 mod notify;
 pub mod origin;
+pub mod pebble;
 pub mod process;
 mod webdav;
 
