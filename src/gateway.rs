@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::acme::{self, AcmeStatus};
 use crate::admin;
 use crate::audit::{AuditGauge, Auditor, Retention};
 use crate::ca::trust::TrustKit;
@@ -27,6 +28,7 @@ use crate::notify::{Notifier, NotifyStatus};
 use crate::overlay::{Overlay, Pinning};
 use crate::policy::Rules;
 use crate::proxy::{BindFault, Limits, Means, Shared, ThreadStats, Worker, WorkerSetup};
+use crate::publish::{self, PublishStatus};
 use crate::services::{Resolver, Site, SiteError};
 use crate::store::{self, StoreError};
 use crate::sync::RosterFeed;
@@ -110,6 +112,9 @@ struct Inner {
     audit: AuditGauge,
     more_http_ports: Vec<u16>,
     notified: watch::Receiver<NotifyStatus>,
+    /// Of certificates from an ACME server, where the configuration names one.
+    acme: watch::Receiver<AcmeStatus>,
+    publish: watch::Receiver<Option<PublishStatus>>,
 }
 
 impl Gateway {
@@ -142,6 +147,9 @@ impl Gateway {
             Tls::Files { .. } | Tls::Acme(_) => None,
         };
         let limits = world.limits.within(open_files(), world.threads);
+        let (acme, acme_status) =
+            acme::Keeper::new(config.subscribe(), certificates.clone(), world.clock.clone());
+        let (tell_published, published) = watch::channel(None);
         let (notifier, notifying) = Notifier::start(config.subscribe(), &state_dir, world.clock.clone());
         let news = world.members.news.subscribe();
         let stats: Vec<Arc<ThreadStats>> = (0..world.threads).map(|_| Arc::default()).collect();
@@ -166,6 +174,8 @@ impl Gateway {
             audit: auditor.gauge(),
             more_http_ports: world.more_http_ports,
             notified: notifier.status(),
+            acme: acme_status,
+            publish: published,
         });
 
         let socket = admin::socket(&state_dir);
@@ -187,6 +197,11 @@ impl Gateway {
         tasks.spawn(keep::faults(inner.clone(), reported));
         tasks.spawn(tell::news(inner.clone(), news, notifier));
         tasks.spawn(notifying);
+        tasks.spawn(acme.run());
+        let (addresses, own_addresses) = watch::channel(Arc::from([]));
+        tasks.spawn(keep::addresses(inner.clone(), addresses));
+        let (config, clock) = (inner.config.subscribe(), world.clock.clone());
+        tasks.spawn(publish::keep(config, own_addresses, clock, tell_published));
 
         let start = world.clock.now().as_millisecond() as u64;
         let mut workers = Vec::new();
@@ -292,6 +307,10 @@ fn open_files() -> u64 {
 }
 
 fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<Certificates, CaError> {
+    let from_acme = matches!(config.tls, Tls::Acme(_));
+    if let Some(kept) = from_acme.then(|| acme::kept(config, clock.now())).flatten() {
+        return Ok(kept);
+    }
     match &config.tls {
         Tls::PrivateCa | Tls::Acme(_) => {
             let ca = Ca::open_or_create(&config.state_dir, &config.zone, clock.now())?;

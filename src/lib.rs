@@ -10,6 +10,7 @@ compile_error!(
     "ztgate runs on Linux only for now: elsewhere the kernel gives no proof of who opened a connection"
 );
 
+pub mod acme;
 pub mod admin;
 pub mod audit;
 pub mod ca;
@@ -21,11 +22,13 @@ pub mod gateway;
 pub mod identity;
 pub mod linux;
 pub mod model;
+pub mod nameserver;
 pub mod notify;
 pub mod overlay;
 pub mod policy;
 pub mod portal;
 pub mod proxy;
+pub mod publish;
 pub mod services;
 pub mod store;
 pub mod sync;

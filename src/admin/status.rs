@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::acme::AcmeStatus;
 use crate::model::{MemberId, MemberState, NetworkId};
 use crate::notify::NotifyStatus;
+use crate::publish::PublishStatus;
 
 /// One screen: network, controller, roster, services, connections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +41,10 @@ pub struct Status {
     pub differences: usize,
     /// Who is told what happens, and whether it arrives.
     pub notify: NotifyStatus,
+    /// Where the gateway's own certificates come from, and until when they are good.
+    pub certificates: CertificatesStatus,
+    /// The records kept at the domain's own name server; `None` where none are.
+    pub publish: Option<PublishStatus>,
     /// Who came with another public identity than before, and is refused.
     pub changed: Vec<Person>,
     /// Seconds since the controller last said who is a member; `None` before it ever did.
@@ -66,6 +72,19 @@ pub struct Status {
     pub config_error: Option<String>,
     /// Lines for a hosts file, until names are served by DNS.
     pub hosts: Vec<String>,
+}
+
+/// Where certificates come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CertificatesStatus {
+    /// As the configuration has it.
+    pub source: String,
+    /// Whose are served now: the private CA's until the first one from an ACME server is there.
+    pub serves: String,
+    /// When the served one ends; `None` for the private CA's, which are made anew in time.
+    pub ends: Option<Timestamp>,
+    /// How it stands with the ACME server, if there is one.
+    pub acme: Option<AcmeStatus>,
 }
 
 /// A member in a list.

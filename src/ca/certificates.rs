@@ -11,7 +11,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::{Ca, CaError, files, mint, pem};
 use crate::model::Clock;
@@ -26,7 +26,7 @@ enum Source {
     /// Issued by our CA, one a name.
     Issued { ca: Arc<Ca>, clock: Arc<dyn Clock>, gateway: Slot, names: HashMap<Box<str>, Slot> },
     /// One chain for every name.
-    Given { key: Arc<CertifiedKey>, ends: Timestamp },
+    Given { key: Arc<CertifiedKey>, begins: Timestamp, ends: Timestamp },
 }
 
 /// A leaf, once a handshake asked for it. Reading it takes no lock.
@@ -60,6 +60,27 @@ impl Certificates {
     /// A key that others can read or that is another certificate's, and a certificate that is not valid now.
     pub fn from_pem(certificate: &Path, key: &Path, now: Timestamp) -> Result<Self, CaError> {
         let chain = pem::chain(certificate)?;
+        let secret = files::read_secret(key, false)?;
+        Self::given((certificate, chain), (key, &secret), now)
+    }
+
+    /// The same from one file of our own that holds key and chain, so that they always belong together. Each certificate must
+    /// be signed by the next one.
+    ///
+    /// # Errors
+    /// As for [`Certificates::from_pem`]; this file is for nobody else to read.
+    pub fn from_bundle(file: &Path, now: Timestamp) -> Result<Self, CaError> {
+        let secret = files::read_secret(file, true)?;
+        let chain = pem::chain_in(file, &secret)?;
+        linked(file, &chain, now)?;
+        Self::given((file, chain), (file, &secret), now)
+    }
+
+    fn given(
+        (certificate, chain): (&Path, Vec<CertificateDer<'static>>),
+        (key, secret): (&Path, &str),
+        now: Timestamp,
+    ) -> Result<Self, CaError> {
         let facts = pem::facts(certificate, &chain[0])?;
         if facts.ends < now {
             return Err(CaError::Ended { file: certificate.to_owned(), at: facts.ends });
@@ -67,7 +88,6 @@ impl Certificates {
         if facts.begins > now {
             return Err(CaError::NotYet { file: certificate.to_owned(), at: facts.begins });
         }
-        let secret = files::read_secret(key, false)?;
         let malformed = |reason: String| CaError::Malformed { file: key.to_owned(), reason };
         let private = PrivateKeyDer::from_pem_slice(secret.as_bytes()).map_err(|error| {
             malformed(format!("no private key in PEM ({error}); an encrypted key cannot be used"))
@@ -79,7 +99,7 @@ impl Certificates {
                 }
                 other => malformed(other.to_string()),
             })?;
-        Ok(Self { source: Source::Given { key: Arc::new(pair), ends: facts.ends } })
+        Ok(Self { source: Source::Given { key: Arc::new(pair), begins: facts.begins, ends: facts.ends } })
     }
 
     /// The snapshot for these names from now on, with the leaves that there are. PEM files are read anew by
@@ -89,7 +109,9 @@ impl Certificates {
     /// A name outside the CA's zone.
     pub fn renamed<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> Result<Self, CaError> {
         let source = match &self.source {
-            Source::Given { key, ends } => Source::Given { key: key.clone(), ends: *ends },
+            Source::Given { key, begins, ends } => {
+                Source::Given { key: key.clone(), begins: *begins, ends: *ends }
+            }
             Source::Issued { ca, clock, gateway, names: old } => Source::Issued {
                 ca: ca.clone(),
                 clock: clock.clone(),
@@ -148,6 +170,14 @@ impl Certificates {
         }
     }
 
+    /// When a certificate of one's own begins; `None` for issued ones.
+    pub fn begins(&self) -> Option<Timestamp> {
+        match self.source {
+            Source::Given { begins, .. } => Some(begins),
+            Source::Issued { .. } => None,
+        }
+    }
+
     /// When a certificate of one's own ends; `None` for issued ones, which are replaced in time.
     pub fn ends(&self) -> Option<Timestamp> {
         match self.source {
@@ -155,6 +185,33 @@ impl Certificates {
             Source::Issued { .. } => None,
         }
     }
+}
+
+/// Whether each certificate of a chain is signed by the next, at a time when the first is valid. Whether anybody trusts the
+/// last one is for devices to say.
+fn linked(file: &Path, chain: &[CertificateDer<'_>], now: Timestamp) -> Result<(), CaError> {
+    let [leaf, between @ .., last] = chain else { return Ok(()) };
+    let broken = |reason: String| CaError::Malformed {
+        file: file.to_owned(),
+        reason: format!("the certificates do not lead from one to the next ({reason})"),
+    };
+    let facts = pem::facts(file, leaf)?;
+    // Out of its time is said elsewhere, in words of its own.
+    let now = now.clamp(facts.begins, facts.ends.max(facts.begins));
+    let time = std::time::Duration::from_secs(now.as_second().unsigned_abs());
+    let anchor = webpki::anchor_from_trusted_cert(last).map_err(|error| broken(error.to_string()))?;
+    let leaf = webpki::EndEntityCert::try_from(leaf).map_err(|error| broken(error.to_string()))?;
+    leaf.verify_for_usage(
+        default_provider().signature_verification_algorithms.all,
+        &[anchor],
+        between,
+        UnixTime::since_unix_epoch(time),
+        webpki::KeyUsage::server_auth(),
+        None,
+        None,
+    )
+    .map(drop)
+    .map_err(|error| broken(error.to_string()))
 }
 
 fn slots<N: AsRef<str>>(

@@ -12,7 +12,11 @@ use super::{CaError, files};
 
 /// All certificates of a PEM file, at least one.
 pub(super) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CaError> {
-    let text = files::read(file)?;
+    chain_in(file, &files::read(file)?)
+}
+
+/// All certificates of a text that was read from that file, at least one.
+pub(super) fn chain_in(file: &Path, text: &str) -> Result<Vec<CertificateDer<'static>>, CaError> {
     let malformed = |reason: String| CaError::Malformed { file: file.to_owned(), reason };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(text.as_bytes())
         .collect::<Result<_, _>>()

@@ -12,6 +12,8 @@ pub use checks::{
     capabilities, clock, configuration, gateway, joined, kernel_saves_syns, node_answers, own_names,
     saved_syn_on_loopback, wsl,
 };
+pub(super) use fix::confirmed;
+
 pub use doors::{foreign_sockets, overlay_upstreams};
 pub use settings::{NetworkWord, controller, identities, settings};
 

@@ -13,6 +13,7 @@ pub mod certs;
 pub mod check;
 mod demo;
 mod devices;
+mod dns;
 pub mod doctor;
 #[cfg(test)]
 mod end_to_end;
@@ -96,6 +97,8 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// The private CA: what devices have to trust
     Certs(certs::CertsArgs),
+    /// The zone's names outside: at the domain's own name server
+    Dns(dns::DnsArgs),
     /// Print the nftables ruleset that leaves only the gateway reachable on the overlay
     Nft(nft::NftArgs),
     /// Whether notifications arrive
@@ -143,6 +146,7 @@ fn answer(cli: Cli, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCod
             certs::run(&args, &state_dir(file)?, jiff::Timestamp::now(), out)?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Dns(args) => dns::run(&args, file, out, style),
         Verb::Nft(args) => nft::run(&args, file, out),
         Verb::Notify(args) => notify::run(&args, file, out, style),
         Verb::Completions { shell } => {

@@ -1,5 +1,7 @@
 //! `ztgate status`: one screen.
 
+mod names;
+
 use std::fmt::Write as _;
 use std::io::Write;
 use std::net::IpAddr;
@@ -92,6 +94,11 @@ pub fn render(status: &Status, style: Style) -> String {
     }
     if status.failed_handshakes > 0 {
         line("tls", Tone::Plain, format!("{} handshakes failed", status.failed_handshakes));
+    }
+    let (tone, text) = names::certificates(status);
+    line("certificates", tone, text);
+    for (tone, text) in names::published(status) {
+        line("published", tone, text);
     }
     line("audit", audit_tone(status), audit(status));
     for (name, target) in [("webhook", &status.notify.webhook), ("ntfy", &status.notify.ntfy)] {

@@ -1,5 +1,6 @@
 //! The tasks that keep a running gateway in step with the world: snapshot and listeners.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -9,6 +10,7 @@ use crate::linux::holder::{self, Holder};
 use crate::model::Lane;
 use crate::overlay::Overlay;
 use crate::proxy::{Bind, BindFault, Shared};
+use crate::publish;
 
 use super::Inner;
 
@@ -68,6 +70,27 @@ pub(super) async fn binds(inner: Arc<Inner>, binds: watch::Sender<Arc<[Bind]>>) 
             Ok(()) = config.changed() => {}
             Ok(()) = roster.changed() => {}
             else => return,
+        }
+    }
+}
+
+/// Tells the gateway's addresses on the overlay that are worth a record; none while it is down.
+pub(super) async fn addresses(inner: Arc<Inner>, tell: watch::Sender<Arc<[IpAddr]>>) {
+    let mut overlay = inner.overlay.clone();
+    loop {
+        let now = overlay.borrow_and_update().clone();
+        let network = inner.config.borrow().network;
+        let managed = publish::managed(&now.addresses, now.own, network);
+        tell.send_if_modified(|current| {
+            let differs = **current != *managed;
+            if differs {
+                *current = managed.into();
+            }
+            differs
+        });
+        if overlay.changed().await.is_err() {
+            // Nobody tells any more, and what was told stays.
+            std::future::pending::<()>().await;
         }
     }
 }

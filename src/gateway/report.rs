@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::identity::{Hazard, IdentityProof, Member, Roster};
 use crate::model::{Lane, MemberId, MemberState, NetworkId};
 use crate::overlay::{Overlay, OverlayState, nft};
@@ -74,6 +74,8 @@ impl Inner {
             queued: devices.iter().filter_map(queued).collect(),
             differences: sync.differences,
             notify: self.notified.borrow().clone(),
+            certificates: self.certificates(&config),
+            publish: self.publish.borrow().clone(),
             changed: members
                 .iter()
                 .filter(|member| member.proof == IdentityProof::Changed)
@@ -98,6 +100,27 @@ impl Inner {
             audit_error: audit.last_error.as_ref().map(ToString::to_string),
             config_error: self.config_error.load_full().map(|why| why.to_string()),
             hosts: hosts(site.names().collect(), &overlay, config.network),
+        }
+    }
+
+    fn certificates(&self, config: &Config) -> admin::CertificatesStatus {
+        let ends = self.certificates.load().ends();
+        let acme = self.acme.borrow().clone();
+        let private = || format!("private CA for {}", config.zone);
+        let (source, serves) = match &config.tls {
+            Tls::PrivateCa => (private(), private()),
+            Tls::Files { certificate, .. } => {
+                let file = certificate.display().to_string();
+                (file.clone(), file)
+            }
+            Tls::Acme(acme) if ends.is_some() => (acme.directory.clone(), acme.directory.clone()),
+            Tls::Acme(acme) => (acme.directory.clone(), private()),
+        };
+        admin::CertificatesStatus {
+            source,
+            serves,
+            ends,
+            acme: matches!(config.tls, Tls::Acme(_)).then_some(acme),
         }
     }
 

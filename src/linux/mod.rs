@@ -5,11 +5,13 @@
 
 pub mod capabilities;
 pub mod clock;
+pub mod files;
 pub mod holder;
 pub mod interfaces;
 pub mod limits;
 pub mod neighbours;
 pub mod netlink;
+pub mod process;
 pub mod routes;
 pub mod socket;
 pub mod terminal;

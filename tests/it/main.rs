@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
+mod acme;
 mod cuts;
 mod devices;
 mod dns_forward;
@@ -11,6 +12,8 @@ mod files;
 mod heavy;
 mod http2;
 mod lifecycle;
+mod nameserver;
+mod publish;
 mod real;
 mod refusals;
 mod requests;

@@ -14,6 +14,8 @@ use crate::zerotier::{ApiError, Controller, ControllerMember, ControllerView, Fi
 
 use super::{DoctorArgs, NetworkWord, fill};
 
+const QUESTION: &str = "Make this change at the controller?";
+
 /// Asks the controller what is not safe, and makes each change that is said yes to.
 ///
 /// # Errors
@@ -29,7 +31,7 @@ pub fn run(args: &DoctorArgs, file: &Path, out: &mut dyn Write, style: Style) ->
     let yes = args.yes;
     // Standard output is data, so the question goes beside it.
     let mut consent = |_: &Proposal| {
-        if yes { Ok(true) } else { confirmed(&mut io::stdin().lock(), &mut io::stderr().lock()) }
+        if yes { Ok(true) } else { confirmed(QUESTION, &mut io::stdin().lock(), &mut io::stderr().lock()) }
     };
     // Nothing else runs on this thread, so that it may wait for a person.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -62,9 +64,9 @@ fn misused(args: &DoctorArgs, terminal: bool) -> Option<&'static str> {
     }
 }
 
-/// Asks a person. Whatever is not a yes, the end of the input too, is a no.
-fn confirmed(answers: &mut dyn BufRead, talk: &mut dyn Write) -> io::Result<bool> {
-    write!(talk, "Make this change at the controller? [y/N] ")?;
+/// Asks a person whether to do it. Whatever is not a yes, the end of the input too, is a no.
+pub fn confirmed(question: &str, answers: &mut dyn BufRead, talk: &mut dyn Write) -> io::Result<bool> {
+    write!(talk, "{question} [y/N] ")?;
     talk.flush()?;
     let mut answer = String::new();
     let ended = answers.read_line(&mut answer)? == 0;

@@ -368,7 +368,7 @@ fn only_a_yes_is_a_yes() {
         ("yy\n", false),
     ] {
         let mut asked = Vec::new();
-        assert_eq!(confirmed(&mut answer.as_bytes(), &mut asked).unwrap(), yes, "{answer:?}");
+        assert_eq!(confirmed(QUESTION, &mut answer.as_bytes(), &mut asked).unwrap(), yes, "{answer:?}");
         assert!(asked.starts_with(b"Make this change at the controller? [y/N] "));
     }
 }

@@ -1,0 +1,130 @@
+//! The lines of `status` about names and trust: certificates, and records at the domain's own name server.
+
+use jiff::Timestamp;
+
+use crate::admin::{CertificatesStatus, Status};
+use crate::cli::style::{Tone, foreign};
+use crate::cli::time::distance;
+use crate::publish::{Fault, PublishStatus};
+
+/// Closer to its end than this, a certificate that was not renewed is a worry.
+const CLOSE: i64 = 7 * 24 * 3600;
+
+/// Where certificates come from and until when they are good.
+pub fn certificates(status: &Status) -> (Tone, String) {
+    of(&status.certificates, status.now)
+}
+
+fn of(certificates: &CertificatesStatus, now: Timestamp) -> (Tone, String) {
+    let CertificatesStatus { source, serves, ends, acme } = certificates;
+    let mut text = source.clone();
+    let mut tone = Tone::Plain;
+    if let Some(ends) = ends {
+        let left = ends.duration_since(now).as_secs();
+        let verb = if left < 0 { "ended" } else { "ends" };
+        text.push_str(&format!("  {verb} {}", distance(*ends, now)));
+        tone = match left {
+            i64::MIN..0 => Tone::Bad,
+            0..CLOSE if acme.is_none() => Tone::Odd,
+            _ => Tone::Plain,
+        };
+    }
+    let Some(acme) = acme else { return (tone, text) };
+    if ends.is_none() {
+        text.push_str(&format!("  none yet, so the {serves} serves"));
+        tone = Tone::Odd;
+    }
+    if let Some(failure) = &acme.last_error {
+        let why = foreign(&failure.why);
+        text.push_str(&format!("  failed {}: {why}", distance(failure.at, now)));
+        tone = if tone == Tone::Bad { Tone::Bad } else { Tone::Odd };
+    }
+    match acme.next {
+        Some(next) if next > now => text.push_str(&format!("  next asked for {}", distance(next, now))),
+        _ => text.push_str("  being asked for"),
+    }
+    (tone, text)
+}
+
+/// What stands at the domain's own name server.
+pub fn published(status: &Status) -> Vec<(Tone, String)> {
+    status.publish.iter().flat_map(|publish| lines(publish, status.now)).collect()
+}
+
+fn lines(publish: &PublishStatus, now: Timestamp) -> Vec<(Tone, String)> {
+    let checked = match publish.checked {
+        Some(at) => format!("{} records, looked at {}", publish.published, distance(at, now)),
+        None => "nothing yet".to_owned(),
+    };
+    let fault = |fault: &Fault| {
+        let since = distance(fault.since, now);
+        (Tone::Bad, format!("since {}: {}", since.trim_end_matches(" ago"), foreign(&fault.why)))
+    };
+    let mut lines = vec![(Tone::Plain, format!("{}  {checked}", publish.server))];
+    lines.extend(publish.server_error.iter().map(fault));
+    lines.extend(publish.address_error.iter().map(fault));
+    if !publish.foreign.is_empty() {
+        let names = publish.foreign.join(", ");
+        lines.push((
+            Tone::Odd,
+            format!("not ours, left alone: {names}; ztgate dns publish --adopt takes them"),
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acme::{AcmeStatus, Failure};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn certificates_say_where_from_until_when_and_what_is_wrong() {
+        let now = at("2026-11-23T12:00:00Z");
+        let private = "private CA for home.arpa".to_owned();
+        let directory = "https://ca.example/dir".to_owned();
+        let failure = Failure { at: at("2026-11-23T10:00:00Z"), why: "no answer".into() };
+        let acme = |next: &str, last_error: Option<Failure>| {
+            Some(AcmeStatus { names: Vec::new(), next: Some(at(next)), last_error })
+        };
+        let status = |source: &str, ends: Option<&str>, acme| CertificatesStatus {
+            source: source.to_owned(),
+            serves: private.clone(),
+            ends: ends.map(at),
+            acme,
+        };
+        let texts: Vec<String> = [
+            status(&private, None, None),
+            status("/etc/ztgate/chain.pem", Some("2026-11-25T12:00:00Z"), None),
+            status(&directory, None, acme("2026-11-23T12:00:00Z", None)),
+            status(&directory, None, acme("2026-11-23T12:15:00Z", Some(failure.clone()))),
+            status(&directory, Some("2027-01-22T12:00:00Z"), acme("2026-12-23T12:00:00Z", None)),
+            status(&directory, Some("2026-11-22T12:00:00Z"), acme("2026-11-23T13:00:00Z", Some(failure))),
+        ]
+        .iter()
+        .map(|certificates| of(certificates, now))
+        .map(|(tone, text)| format!("{tone:?}: {text}"))
+        .collect();
+        insta::assert_snapshot!(texts.join("\n"), @"");
+    }
+
+    #[test]
+    fn what_is_published_says_what_is_in_the_way_and_since_when() {
+        let now = at("2026-11-23T12:00:00Z");
+        let publish = PublishStatus {
+            server: "ns1.example.org".into(),
+            published: 8,
+            checked: Some(at("2026-11-23T11:58:00Z")),
+            foreign: vec!["gate.home.example.org A".into()],
+            server_error: Some(Fault { since: at("2026-11-23T11:00:00Z"), why: "no answer".into() }),
+            address_error: None,
+        };
+        let texts: Vec<String> =
+            lines(&publish, now).into_iter().map(|(tone, text)| format!("{tone:?}: {text}")).collect();
+        insta::assert_snapshot!(texts.join("\n"), @"");
+    }
+}

@@ -1,0 +1,125 @@
+//! Small files of our own: replaced whole or not at all, and read only while nobody else can have written them.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::limits;
+
+/// More than any file that we keep in this way.
+const LONGEST: u64 = 4 << 20;
+
+/// Makes a folder that nobody else may enter, unless it is there.
+///
+/// # Errors
+/// Those of mkdir(2).
+pub fn make_private_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Gives a file this content: whoever reads it finds the old one or the new one, also after a crash. `mode` is of a file
+/// that nobody else may read (0600) or everybody (0644).
+///
+/// # Errors
+/// Those of open(2), write(2), fsync(2) and rename(2); the old content stays.
+pub fn replace(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let draft = draft(file);
+    match std::fs::remove_file(&draft) {
+        // What a crash left behind.
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut open = OpenOptions::new();
+    open.write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    let mut handle = open.open(&draft)?;
+    let written = handle.write_all(content).and_then(|()| handle.sync_all());
+    written.and_then(|()| std::fs::rename(&draft, file)).inspect_err(|_| {
+        // The next writer would remove it, too.
+        let _ = std::fs::remove_file(&draft);
+    })?;
+    File::open(folder)?.sync_all()
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// Those of unlink(2) and fsync(2).
+pub fn remove(file: &Path) -> io::Result<()> {
+    match std::fs::remove_file(file) {
+        Ok(()) => File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all(),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The text of a file that only we or root can have written; `None` if it is not there.
+///
+/// # Errors
+/// Those of open(2) and read(2), and a file that is no plain one, is somebody else's, or that somebody else may write.
+pub fn read_own(file: &Path) -> io::Result<Option<Zeroizing<String>>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let handle = match OpenOptions::new().read(true).custom_flags(flags).open(file) {
+        Ok(handle) => handle,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let about = handle.metadata()?;
+    let odd = |why: &str| Err(io::Error::new(ErrorKind::PermissionDenied, why.to_owned()));
+    if !about.is_file() {
+        return odd("it is no plain file");
+    }
+    if ![limits::user(), 0].contains(&about.uid()) || about.mode() & 0o022 != 0 {
+        return odd("somebody else may have written it");
+    }
+    // One allocation of the whole size, so that no copy of a secret is left behind by growing.
+    let mut text = Zeroizing::new(String::with_capacity(about.len().min(LONGEST) as usize + 1));
+    handle.take(LONGEST).read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+fn draft(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".draft");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_what_a_crash_left_is_no_hindrance() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state");
+        assert!(read_own(&file).unwrap().is_none());
+        std::fs::write(draft(&file), "half").unwrap();
+        for content in ["one", "two"] {
+            replace(&file, content.as_bytes(), 0o600).unwrap();
+            assert_eq!(read_own(&file).unwrap().unwrap().as_str(), content);
+        }
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        remove(&file).unwrap();
+        remove(&file).unwrap();
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn what_others_may_have_written_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state");
+        replace(&file, b"x", 0o600).unwrap();
+        symlink(&file, folder.path().join("link")).unwrap();
+        assert!(read_own(&folder.path().join("link")).is_err());
+        assert!(read_own(folder.path()).is_err());
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o620)).unwrap();
+        assert!(read_own(&file).is_err());
+    }
+}

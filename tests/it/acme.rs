@@ -1,0 +1,308 @@
+//! Certificates from an ACME server: a real pebble, which looks for the challenges at a real BIND.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use ztgate::admin::CertificatesStatus;
+
+use crate::real::named::{Named, WRONG_SECRET, write_secret};
+use crate::real::pebble::Pebble;
+use crate::world::{Live, World, echo};
+
+const ZONE: &str = "home.arpa";
+const CHALLENGE: &str = "_acme-challenge.home.arpa";
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A world whose certificates come from this pebble, proved at this name server.
+fn world(named: &Named, pebble: &Pebble, names: &str) -> World {
+    let world = World::new().member("phone").service("wiki", echo());
+    let nameserver = named.paragraph(world.folder(), "");
+    let tls = pebble.paragraph(&format!("names = \"{names}\"\n"));
+    world.gateway_lines(&format!("{tls}{nameserver}"))
+}
+
+/// Waits until something holds of what `status` says about certificates.
+async fn until(live: &Live, what: &str, holds: impl Fn(&CertificatesStatus) -> bool) -> CertificatesStatus {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let status = live.gateway().status().certificates;
+        if holds(&status) {
+            return status;
+        }
+        assert!(Instant::now() < end, "not {what}: {status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn issued(live: &Live) -> CertificatesStatus {
+    until(live, "issued", |status| status.ends.is_some()).await
+}
+
+async fn failed(live: &Live, part: &str) -> CertificatesStatus {
+    until(live, part, |status| error(status).is_some_and(|why| why.contains(part))).await
+}
+
+fn error(status: &CertificatesStatus) -> Option<&str> {
+    Some(status.acme.as_ref()?.last_error.as_ref()?.why.as_str())
+}
+
+/// The certificate that a handshake for this name gets.
+async fn served(live: &Live, name: &str) -> CertificateDer<'static> {
+    let config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anything))
+            .with_no_client_auth();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((live.from("phone").source, 0).into()).unwrap();
+    let stream: TcpStream = socket.connect(([127, 0, 0, 1], live.https_port()).into()).await.unwrap();
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+/// The DNS names of a certificate, in order.
+fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).unwrap();
+    let names = parsed.subject_alternative_name().unwrap().unwrap();
+    let mut names: Vec<String> = names
+        .value
+        .general_names
+        .iter()
+        .map(|name| match name {
+            x509_parser::extensions::GeneralName::DNSName(name) => (*name).to_owned(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn mode(file: &Path) -> u32 {
+    file.metadata().unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wildcard_by_signed_updates() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::start(named.address) else { return };
+    let mut live = world(&named, &pebble, "wildcard").start().await;
+    let status = issued(&live).await;
+    assert_eq!((error(&status), status.serves.as_str()), (None, status.source.as_str()));
+    let certificate = served(&live, "wiki.home.arpa").await;
+    assert_eq!(names(&certificate), ["*.home.arpa", "home.arpa"]);
+    assert!(named.dig(CHALLENGE, "TXT").is_empty(), "challenges are removed");
+
+    let folder = live.state_dir().join("acme");
+    assert_eq!(mode(&folder), 0o700);
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+    assert!(!folder.join("order.json").exists() && !folder.join("challenges.json").exists());
+
+    // What is kept is served at once, and nobody is asked.
+    drop(pebble);
+    live.restart().await;
+    assert_eq!(served(&live, "wiki.home.arpa").await, certificate);
+    assert_eq!(error(&live.gateway().status().certificates), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_name_by_a_hook_and_a_new_service_soon() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::start(named.address) else { return };
+    let draft = World::new().member("phone").service_with("wiki", echo(), "aliases = [\"notes\"]");
+    let (hook, log) = (draft.folder().join("dns-hook"), draft.folder().join("hook.log"));
+    std::fs::write(&hook, hook_script(&named, draft.folder(), &log)).unwrap();
+    std::fs::set_permissions(&hook, PermissionsExt::from_mode(0o755)).unwrap();
+    let tls = pebble.paragraph("names = \"each\"\n");
+    let mut live = draft.gateway_lines(&format!("{tls}[nameserver]\nhook = \"dns-hook\"\n")).start().await;
+    issued(&live).await;
+    let first = served(&live, "wiki.home.arpa").await;
+    assert_eq!(names(&first), ["gate.home.arpa", "notes.home.arpa", "wiki.home.arpa"]);
+    let told = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(told.matches("present _acme-challenge.").count(), 3, "{told}");
+    assert_eq!(told.matches("cleanup _acme-challenge.").count(), 3, "{told}");
+
+    live.reload(|plan| plan.service("films", &echo(), "")).await.unwrap();
+    let end = Instant::now() + PATIENCE;
+    while !names(&served(&live, "films.home.arpa").await).contains(&"films.home.arpa".to_owned()) {
+        assert!(Instant::now() < end, "{:?}", live.gateway().status().certificates);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A hook as somebody would write it who has nsupdate.
+fn hook_script(named: &Named, folder: &Path, log: &Path) -> String {
+    named.paragraph(folder, "");
+    let secret = std::fs::read_to_string(folder.join("tsig.secret")).unwrap();
+    format!(
+        "#!/bin/sh\nset -e\necho \"$1 $2\" >>{}\n\
+         case $1 in present) verb=\"add $2 60 TXT \\\"$3\\\"\" ;; cleanup) verb=\"delete $2 TXT \\\"$3\\\"\" ;; esac\n\
+         printf 'server 127.0.0.1 {}\\nzone {ZONE}\\nkey hmac-sha256:ztgate {}\\nupdate %s\\nsend\\n' \"$verb\" | nsupdate\n",
+        log.display(),
+        named.address.port(),
+        secret.trim()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewals_swap_in_while_handshakes_go_on() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::stopped(named.address) else { return };
+    let mut pebble = pebble.living(30);
+    pebble.resume();
+    let live = world(&named, &pebble, "wildcard").start().await;
+    issued(&live).await;
+    let first = served(&live, "wiki.home.arpa").await;
+    let (stop, mut handshakes, mut seen) = (AtomicBool::new(false), 0, Vec::new());
+    let shake = async {
+        while !stop.load(Ordering::Relaxed) {
+            let certificate = served(&live, "wiki.home.arpa").await;
+            handshakes += 1;
+            if !seen.contains(&certificate) {
+                seen.push(certificate);
+            }
+        }
+    };
+    let renewed = async {
+        until(&live, "renewed", |status| {
+            status.ends.is_some_and(|ends| {
+                let (_, parsed) = X509Certificate::from_der(&first).unwrap();
+                ends.as_second() > parsed.validity().not_after.timestamp()
+            })
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(shake, renewed);
+    assert_eq!(seen.len(), 2, "of {handshakes} handshakes, each of which came to its end");
+    assert_eq!(pebble.log().matches("There are now 1 accounts").count(), 1, "one account");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_private_ca_serves_until_the_first_one_is_there() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(mut pebble) = Pebble::stopped(named.address) else { return };
+    let mut live = world(&named, &pebble, "wildcard").start().await;
+    let status = failed(&live, "cannot be reached").await;
+    assert!(status.ends.is_none() && status.serves.contains("private CA"), "{status:?}");
+    assert_eq!(names(&served(&live, "wiki.home.arpa").await), ["wiki.home.arpa"]);
+
+    pebble.resume();
+    write_secret(live.folder(), WRONG_SECRET);
+    forget_failures(&mut live).await;
+    failed(&live, "another secret for the key ztgate").await;
+
+    named_again(&named, &mut live).await;
+    issued(&live).await;
+}
+
+/// A start after the failures were forgotten, so that the test need not wait for minutes.
+async fn forget_failures(live: &mut Live) {
+    live.stop().await;
+    let _ = std::fs::remove_file(live.state_dir().join("acme/past.json"));
+    live.restart().await;
+}
+
+async fn named_again(named: &Named, live: &mut Live) {
+    named.paragraph(live.folder(), "");
+    forget_failures(live).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_is_not_repeated_by_restarts_and_leaves_nothing_behind() {
+    let Some(mut named) = Named::start(ZONE) else { return };
+    let Some(other) = Named::start(ZONE) else { return };
+    // It looks for the challenges where they are not.
+    let Some(pebble) = Pebble::start(other.address) else { return };
+    let mut live = world(&named, &pebble, "wildcard").start().await;
+    let status = failed(&live, "does not believe that the zone is ours").await;
+    let wait = status.acme.unwrap().next.unwrap().duration_since(live.gateway().status().now);
+    assert!(wait.as_secs() > 200, "{wait:?}");
+    assert!(named.dig(CHALLENGE, "TXT").is_empty(), "challenges are removed");
+    assert!(!live.state_dir().join("acme/order.json").exists(), "an order that failed is done with");
+
+    let orders = |pebble: &Pebble| pebble.log().matches("Added order").count();
+    assert_eq!(orders(&pebble), 1, "{}", pebble.log());
+    live.restart().await;
+    failed(&live, "does not believe that the zone is ours").await;
+    assert_eq!(orders(&pebble), 1);
+
+    // The name server away: the order stays, and is gone on with.
+    named.stop();
+    forget_failures(&mut live).await;
+    failed(&live, "cannot be reached over TCP").await;
+    assert_eq!(orders(&pebble), 2);
+    assert!(live.state_dir().join("acme/order.json").exists());
+    forget_failures(&mut live).await;
+    failed(&live, "cannot be reached over TCP").await;
+    assert_eq!(orders(&pebble), 2, "the same order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn challenges_that_a_crash_left_are_removed() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::start(named.address) else { return };
+    let mut live = world(&named, &pebble, "wildcard").start().await;
+    issued(&live).await;
+    live.stop().await;
+    named.update("update add _acme-challenge.home.arpa 60 TXT \"left\"");
+    named.update("update add _acme-challenge.home.arpa 60 TXT \"theirs\"");
+    let file = live.state_dir().join("acme/challenges.json");
+    std::fs::write(&file, format!("[{{\"name\": \"{CHALLENGE}\", \"value\": \"left\"}}]")).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    live.restart().await;
+    let end = Instant::now() + PATIENCE;
+    while named.dig(CHALLENGE, "TXT") != ["\"theirs\""] {
+        assert!(Instant::now() < end, "{:?}", named.dig(CHALLENGE, "TXT"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Takes any certificate: what is served is what the tests look at.
+#[derive(Debug)]
+struct Anything;
+
+impl rustls::client::danger::ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
