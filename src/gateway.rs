@@ -2,6 +2,7 @@
 //! [`World`]; everything else is the same.
 
 mod keep;
+mod push;
 mod report;
 mod tell;
 
@@ -29,9 +30,11 @@ use crate::overlay::{Overlay, Pinning};
 use crate::policy::Rules;
 use crate::proxy::{BindFault, Limits, Means, Shared, ThreadStats, Worker, WorkerSetup};
 use crate::publish::{self, PublishStatus};
+use crate::push::{PushStatus, Pusher};
 use crate::services::{Resolver, Site, SiteError};
 use crate::store::{self, StoreError};
 use crate::sync::RosterFeed;
+use crate::zerotier::UrlError;
 
 /// What a gateway stands in: the parts that are not the same everywhere.
 pub struct World {
@@ -71,6 +74,8 @@ pub enum StartError {
     Tls(#[from] rustls::Error),
     #[error(transparent)]
     Site(#[from] SiteError),
+    #[error(transparent)]
+    Url(#[from] UrlError),
     #[error("the admin socket {0}: {1}")]
     Admin(String, std::io::Error),
     #[error("no thread to serve with: {0}")]
@@ -115,6 +120,9 @@ struct Inner {
     /// Of certificates from an ACME server, where the configuration names one.
     acme: watch::Receiver<AcmeStatus>,
     publish: watch::Receiver<Option<PublishStatus>>,
+    /// The network's DNS setting at the controller.
+    push: watch::Receiver<PushStatus>,
+    pusher: Pusher,
 }
 
 impl Gateway {
@@ -150,6 +158,8 @@ impl Gateway {
         let (acme, acme_status) =
             acme::Keeper::new(config.subscribe(), certificates.clone(), world.clock.clone());
         let (tell_published, published) = watch::channel(None);
+        let (tell_pushed, pushed) = watch::channel(PushStatus::default());
+        let (pusher, push_requests) = Pusher::channel();
         let (notifier, notifying) = Notifier::start(config.subscribe(), &state_dir, world.clock.clone());
         let news = world.members.news.subscribe();
         let stats: Vec<Arc<ThreadStats>> = (0..world.threads).map(|_| Arc::default()).collect();
@@ -176,7 +186,10 @@ impl Gateway {
             notified: notifier.status(),
             acme: acme_status,
             publish: published,
+            push: pushed,
+            pusher,
         });
+        let push = inner.push_keeper(tell_pushed, push_requests)?;
 
         let socket = admin::socket(&state_dir);
         let serving = admin::serve(&socket, inner.admin_state())
@@ -198,6 +211,7 @@ impl Gateway {
         tasks.spawn(tell::news(inner.clone(), news, notifier));
         tasks.spawn(notifying);
         tasks.spawn(acme.run());
+        tasks.spawn(push.run());
         let (addresses, own_addresses) = watch::channel(Arc::from([]));
         tasks.spawn(keep::addresses(inner.clone(), addresses));
         let (config, clock) = (inner.config.subscribe(), world.clock.clone());
@@ -408,6 +422,7 @@ impl Inner {
             nft: Arc::new(move |port, members| for_nft.ruleset(port, members)),
             devices: self.members.devices.clone(),
             orders: self.members.orders.clone(),
+            push: self.pusher.clone(),
             in_force: {
                 let inner = self.clone();
                 Arc::new(move || inner.is_up_to_date())

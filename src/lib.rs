@@ -29,6 +29,7 @@ pub mod policy;
 pub mod portal;
 pub mod proxy;
 pub mod publish;
+pub mod push;
 pub mod services;
 pub mod store;
 pub mod sync;

@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "store", "zerotier", "ca"],
     &["identity", "nameserver"],
     &["policy", "services", "sync", "overlay", "notify", "acme", "publish"],
-    &["audit", "dns", "portal"],
+    &["audit", "dns", "portal", "push"],
     &["proxy"],
     &["admin"],
     &["gateway"],

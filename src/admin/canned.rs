@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::server::{State, serve};
 use crate::linux::clock::SystemClock;
+use crate::push::Pusher;
 use crate::sync::{Actor, DeviceView, Done, Event, Order, OrderError, Orders, Request};
 
 /// What it says to an order.
@@ -40,6 +41,7 @@ impl Canned {
                     nft: Arc::new(|_, _| None),
                     devices: watch::Sender::new(devices.into()).subscribe(),
                     orders,
+                    push: Pusher::channel().0,
                     in_force: Arc::new(|| true),
                 };
                 let serving = serve(&at, state).unwrap();

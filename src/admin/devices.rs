@@ -37,7 +37,7 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 
 impl Peer {
     /// The user's name, or the number of one who has none.
-    async fn actor(self) -> Option<Actor> {
+    pub(super) async fn actor(self) -> Option<Actor> {
         let user = self.0?;
         // The user list may be a directory service, and slow.
         let name = tokio::task::spawn_blocking(move || users::name(user)).await;

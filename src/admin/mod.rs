@@ -6,10 +6,12 @@
 pub mod canned;
 mod client;
 mod devices;
+mod dns;
 mod server;
 mod status;
 
 pub use client::{AdminError, get, post};
+pub use dns::PushOrder;
 pub use server::{NftSource, State, serve};
 pub use status::{CertificatesStatus, Listener, Person, ServiceStatus, Status, Whois};
 

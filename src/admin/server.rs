@@ -16,10 +16,12 @@ use crate::identity::{IdentityProof, Member, identify};
 use crate::model::{Clock, Mac, MemberId, Moment, NetworkId, RefusalCode};
 use crate::policy::Ask;
 use crate::proxy::{Shared, Snapshot};
+use crate::push::Pusher;
 use crate::services::GATE;
 use crate::sync::{DeviceView, Orders};
 
 use super::devices::{self, Peer};
+use super::dns;
 use super::status::{Status, Whois};
 
 /// What the socket answers from.
@@ -37,6 +39,8 @@ pub struct State {
     pub devices: watch::Receiver<Arc<[DeviceView]>>,
     /// Where orders are carried out.
     pub orders: Orders,
+    /// Where orders about the network's DNS setting are.
+    pub push: Pusher,
 }
 
 /// Makes the ruleset, given a break-glass port and the members it is for.
@@ -62,6 +66,7 @@ pub fn serve(
         .route("/why", get(why))
         .route("/whois", get(whois))
         .route("/nft", get(nft))
+        .route("/dns/push", get(dns::look).post(dns::order))
         .route("/devices", get(devices::list))
         .route("/devices/history", get(devices::history))
         .route("/devices/order", post(devices::order).layer(devices::most()))

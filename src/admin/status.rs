@@ -9,6 +9,7 @@ use crate::acme::AcmeStatus;
 use crate::model::{MemberId, MemberState, NetworkId};
 use crate::notify::NotifyStatus;
 use crate::publish::PublishStatus;
+use crate::push::PushStatus;
 
 /// One screen: network, controller, roster, services, connections.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub struct Status {
     pub certificates: CertificatesStatus,
     /// The records kept at the domain's own name server; `None` where none are.
     pub publish: Option<PublishStatus>,
+    /// The network's DNS setting at the controller.
+    pub push: PushStatus,
     /// Who came with another public identity than before, and is refused.
     pub changed: Vec<Person>,
     /// Seconds since the controller last said who is a member; `None` before it ever did.

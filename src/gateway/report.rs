@@ -76,6 +76,7 @@ impl Inner {
             notify: self.notified.borrow().clone(),
             certificates: self.certificates(&config),
             publish: self.publish.borrow().clone(),
+            push: self.push.borrow().clone(),
             changed: members
                 .iter()
                 .filter(|member| member.proof == IdentityProof::Changed)

@@ -11,7 +11,7 @@ use crate::config::{self, Device};
 use crate::identity::IdentityProof;
 use crate::model::ManualClock;
 use crate::sync::order::{Actor, AtTheController, Done, Edit, Order, OrderError, Profile};
-use crate::zerotier::{ApiError, ControllerMember, ControllerView, Proposal};
+use crate::zerotier::{ApiError, ControllerMember, ControllerView, NetworkDns, Proposal};
 
 #[path = "poll_disk_tests.rs"]
 mod disk;
@@ -60,6 +60,14 @@ impl Controller for Told {
     }
 
     fn apply<'a>(&'a self, _: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
+        unreachable!()
+    }
+
+    fn dns(&self) -> BoxFuture<'_, Result<NetworkDns, ApiError>> {
+        unreachable!()
+    }
+
+    fn set_dns<'a>(&'a self, _: &'a NetworkDns, _: &'a NetworkDns) -> BoxFuture<'a, Result<(), ApiError>> {
         unreachable!()
     }
 }

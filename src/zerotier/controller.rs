@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::{ApiError, Forward, Proposal};
+use super::{ApiError, Forward, NetworkDns, Proposal};
 use crate::model::{MemberId, NetworkId};
 
 /// A network's controller, to be asked about that one network, and to be told.
@@ -46,6 +46,22 @@ pub trait Controller: Send + Sync {
     /// # Errors
     /// [`ApiError::Changed`] where somebody else changed the setting meanwhile; and as [`Controller::set_authorized`].
     fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>>;
+
+    /// What members are told about DNS.
+    ///
+    /// # Errors
+    /// As [`Controller::view`].
+    fn dns(&self) -> BoxFuture<'_, Result<NetworkDns, ApiError>>;
+
+    /// Has members told this about DNS, if the setting is still `before`; one that says the same already is left alone.
+    ///
+    /// # Errors
+    /// [`ApiError::Changed`] where somebody else changed the setting meanwhile; and as [`Controller::set_authorized`].
+    fn set_dns<'a>(
+        &'a self,
+        before: &'a NetworkDns,
+        wanted: &'a NetworkDns,
+    ) -> BoxFuture<'a, Result<(), ApiError>>;
 }
 
 /// A network as its controller knows it at one moment; whole, never empty, each member once.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::api::{Api, Posted, Scheme};
 use super::controller::{Controller, ControllerMember, ControllerView, member_id};
+use super::dns::NetworkDns;
 use super::fix::{Proposal, Shape};
 use super::http::Endpoint;
 use super::rules::{RawCapability, RawRule, forwards};
@@ -160,6 +161,18 @@ impl Controller for LocalController {
 
     fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
         writes::apply(self, proposal).boxed()
+    }
+
+    fn dns(&self) -> BoxFuture<'_, Result<NetworkDns, ApiError>> {
+        writes::dns(self).boxed()
+    }
+
+    fn set_dns<'a>(
+        &'a self,
+        before: &'a NetworkDns,
+        wanted: &'a NetworkDns,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        writes::set_dns(self, before, wanted).boxed()
     }
 }
 

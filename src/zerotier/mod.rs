@@ -4,6 +4,7 @@
 mod api;
 mod central;
 mod controller;
+mod dns;
 mod fix;
 mod http;
 mod local;
@@ -18,6 +19,7 @@ pub(crate) mod examples;
 pub use api::ApiError;
 pub use central::CentralController;
 pub use controller::{Controller, ControllerMember, ControllerView};
+pub use dns::NetworkDns;
 pub use fix::{Fix, Proposal};
 pub use http::{HttpError, UrlError};
 pub use local::LocalController;

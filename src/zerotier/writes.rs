@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::ApiError;
 use super::api::Posted;
 use super::controller::ControllerMember;
+use super::dns::NetworkDns;
 use super::fix::{Fix, Proposal, Shape};
 use crate::model::{MemberId, NetworkId};
 
@@ -67,6 +68,31 @@ pub(super) async fn apply(at: &impl Records, proposal: &Proposal) -> Result<(), 
     let posted = post(at, member, &proposal.body()).await?;
     let found = record(at, proposal.fix).await.map(|record| proposal.judge(&record));
     settled(proposal.field(), &proposal.wanted(), posted, found)
+}
+
+/// See [`super::Controller::dns`].
+pub(super) async fn dns<R: Records>(at: &R) -> Result<NetworkDns, ApiError> {
+    Ok(NetworkDns::read(R::SHAPE, &at.network_record().await?))
+}
+
+/// See [`super::Controller::set_dns`].
+pub(super) async fn set_dns<R: Records>(
+    at: &R,
+    before: &NetworkDns,
+    wanted: &NetworkDns,
+) -> Result<(), ApiError> {
+    let what = || "the network's DNS setting".to_owned();
+    // Asked for before the write: a node that is told about a network that is not there makes it.
+    let now = dns(at).await?;
+    if now.says_same(wanted) {
+        return Ok(());
+    }
+    if !now.says_same(before) && now != *before {
+        return Err(ApiError::Changed { what: what() });
+    }
+    let posted = post(at, None, &wanted.body(R::SHAPE)).await?;
+    let found = dns(at).await.map(|now| if now.says_same(wanted) { Ok(()) } else { Err(now.to_string()) });
+    settled(what(), &wanted.to_string(), posted, found)
 }
 
 /// The record that a fix is about.

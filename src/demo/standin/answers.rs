@@ -73,7 +73,7 @@ fn central(net: &StandinNetwork, path: &str) -> Answer {
             "id": shown(net), "type": "Network", "clock": CLOCK, "description": null,
             "rulesSource": net.source, "totalMemberCount": net.members.len(),
             "config": {"id": shown(net), "name": net.name, "private": net.private, "rules": net.rules,
-                "capabilities": net.capabilities, "creationTime": CLOCK, "enableBroadcast": true, "mtu": 2800},
+                "capabilities": net.capabilities, "dns": net.dns, "creationTime": CLOCK, "enableBroadcast": true, "mtu": 2800},
         })),
         ["api", "v1", "network", asked, "member"] if asked == id => {
             ok(listed(net).into_iter().map(|m| central_record(net, m)).collect())
@@ -176,7 +176,7 @@ pub(super) fn network(net: &StandinNetwork) -> Value {
         "capabilities": net.capabilities,
         "clientId": "",
         "creationTime": 1_795_427_628_954_i64,
-        "dns": [],
+        "dns": net.dns,
         "enableBroadcast": true,
         "id": shown(net),
         "ipAssignmentPools": pool.collect::<Vec<_>>(),

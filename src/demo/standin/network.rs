@@ -43,6 +43,8 @@ pub struct StandinNetwork {
     pub source: String,
     /// Moves with each change of the network's own settings.
     pub revision: i64,
+    /// What members are told about DNS: `[]` until it is set, then as it came.
+    pub dns: Value,
     /// Where addresses of members come from once they are let in; `None` for nowhere.
     pub pool: Option<(Ipv4Addr, Ipv4Addr)>,
     pub members: Vec<StandinMember>,
@@ -177,6 +179,7 @@ impl StandinNetwork {
             capabilities: Value::Array(Vec::new()),
             source: "accept;".to_owned(),
             revision: 1,
+            dns: Value::Array(Vec::new()),
             pool: Some((Ipv4Addr::new(10, 147, 20, 100), Ipv4Addr::new(10, 147, 20, 200))),
             members: vec![StandinMember::new(node_identity).authorized()],
             fault: None,

@@ -187,7 +187,10 @@ fn write_network(net: &mut StandinNetwork, asked: &str, body: &Value) -> Answer 
         }
         Err(_) => return answers::NOT_FOUND,
     }
-    let before = (net.name.clone(), net.private, net.rules.clone(), net.source.clone());
+    let settings = |net: &StandinNetwork| {
+        (net.name.clone(), net.private, net.rules.clone(), net.source.clone(), net.dns.clone())
+    };
+    let before = settings(net);
     if let Some(name) = body.get("name").and_then(Value::as_str) {
         name.clone_into(&mut net.name);
     }
@@ -200,9 +203,21 @@ fn write_network(net: &mut StandinNetwork, asked: &str, body: &Value) -> Answer 
     if let Some(source) = body.get("rulesSource").and_then(Value::as_str) {
         compile(net, source);
     }
-    let after = (net.name.clone(), net.private, net.rules.clone(), net.source.clone());
-    net.revision += i64::from(after != before);
+    if let Some(Value::Object(dns)) = body.get("dns") {
+        net.dns = kept_dns(dns);
+    }
+    net.revision += i64::from(settings(net) != before);
     (StatusCode::OK, Some(answers::network(net)))
+}
+
+/// What becomes of a DNS setting (EmbeddedNetworkController.cpp, `networkUpdateFromPostData`): the domain as it came, `null`
+/// too, and the servers if they are a list, whatever is in it. Whoever calls this has dropped what is no object.
+fn kept_dns(told: &Map<String, Value>) -> Value {
+    let mut kept = json!({"domain": told.get("domain").cloned().unwrap_or_default()});
+    if let Some(servers @ Value::Array(_)) = told.get("servers") {
+        kept["servers"] = servers.clone();
+    }
+    kept
 }
 
 /// Central compiles the whole language; this only the one statement that ztgate puts in front.

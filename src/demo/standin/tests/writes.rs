@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::zerotier::{ControllerMember, Fix, Proposal};
+use crate::zerotier::{ControllerMember, Fix, NetworkDns, Proposal};
 
 const PENDING: &str = "c46f4e4b8f";
 const NEVER_SEEN: &str = "00deadbeef";
@@ -328,4 +328,95 @@ async fn the_node_tells_where_those_who_wait_come_from() {
     let [_, central] = world.controllers();
     let seen = central.view().await.unwrap().members;
     assert_eq!(seen[0].physical, Some(there.ip()));
+}
+
+fn dns(domain: &str, servers: &[&str]) -> NetworkDns {
+    let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
+    NetworkDns { domain: domain.to_owned(), servers, odd: Vec::new() }
+}
+
+#[tokio::test]
+async fn the_stand_in_keeps_a_dns_setting_as_a_node_does() {
+    let world = World::new().await;
+    let network = "/controller/network/5e02d9cb41c0ffee";
+    let home = json!({"domain": "home.arpa", "servers": ["10.147.20.1"]});
+    let five =
+        json!({"domain": "a", "servers": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]});
+    for (told, kept) in [
+        (home.clone(), home.clone()),
+        // What is no object is dropped in silence, a list that would clear it too.
+        (json!([]), home.clone()),
+        (json!("home.arpa"), home),
+        (
+            json!({"domain": "x", "servers": ["notanip", 7]}),
+            json!({"domain": "x", "servers": ["notanip", 7]}),
+        ),
+        (five.clone(), five),
+        (json!({"servers": "10.0.0.1"}), json!({"domain": null})),
+        (json!({"domain": "", "servers": []}), json!({"domain": "", "servers": []})),
+    ] {
+        let answer = world.post(network, &json!({"dns": told}).to_string()).await;
+        assert_eq!(answer["dns"], kept, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn the_dns_setting_is_told_alone_and_read_back() {
+    for (world, controller) in World::of_each_kind().await {
+        let home = dns("home.arpa", &["10.147.20.1", "fd5e:2d9::1"]);
+        assert_eq!(controller.dns().await.unwrap(), NetworkDns::default());
+        controller.set_dns(&NetworkDns::default(), &home).await.unwrap();
+        assert_eq!(controller.dns().await.unwrap(), home);
+        let [write] = &world.net.writes()[..] else { panic!("{:?}", world.net.writes()) };
+        let setting = json!({"dns": {"domain": "home.arpa", "servers": ["10.147.20.1", "fd5e:2d9::1"]}});
+        let alone = if controller.name() == "central" { json!({"config": setting}) } else { setting };
+        assert_eq!(write.body, alone);
+
+        // A repeat is no write, whatever it was believed to be before.
+        controller.set_dns(&NetworkDns::default(), &home).await.unwrap();
+        assert_eq!(world.net.writes().len(), 1);
+        // What somebody else put there stays.
+        let other = dns("example.org", &["10.0.0.9"]);
+        let changed = controller.set_dns(&other, &NetworkDns::default()).await.unwrap_err();
+        assert!(matches!(changed, ApiError::Changed { .. }), "{changed}");
+        assert_eq!(world.net.writes().len(), 1);
+
+        controller.set_dns(&home, &NetworkDns::default()).await.unwrap();
+        assert_eq!(controller.dns().await.unwrap(), NetworkDns::default());
+    }
+}
+
+#[tokio::test]
+async fn a_dns_setting_counts_where_it_is_seen_to_be_done() {
+    for (fault, outcome) in [
+        (WriteFault::DownAfter, "done"),
+        (WriteFault::Error500After, "done"),
+        (WriteFault::CutJson, "done"),
+        (WriteFault::Down, "unsure"),
+        (WriteFault::Error500, "unsure"),
+        (WriteFault::Ignored, "not taken"),
+        (WriteFault::Elsewhere, "not taken"),
+    ] {
+        for (world, controller) in World::of_each_kind().await {
+            world.net.fail_writes(Some(fault));
+            let told = controller.set_dns(&NetworkDns::default(), &dns("home.arpa", &["10.147.20.1"])).await;
+            let came = match told {
+                Ok(()) => "done",
+                Err(ApiError::Unsure { .. }) => "unsure",
+                Err(ApiError::NotTaken { .. }) => "not taken",
+                Err(error) => panic!("{fault:?}: {error}"),
+            };
+            assert_eq!(came, outcome, "{fault:?} at {}", controller.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_is_not_there_is_not_made_by_a_dns_setting() {
+    for (world, controller) in World::of_each_kind().await {
+        world.net.change(|net| net.network = "5e02d9cb41c0fffe".parse().unwrap());
+        let told = controller.set_dns(&NetworkDns::default(), &dns("home.arpa", &["10.147.20.1"])).await;
+        assert!(matches!(told, Err(ApiError::NoNetwork(_))), "{told:?}");
+        assert_eq!(world.net.writes(), []);
+    }
 }

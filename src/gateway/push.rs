@@ -1,0 +1,51 @@
+//! What the gateway tells of its DNS to whoever keeps the network's setting in step with it.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::push::{Facts, Keeper, PushStatus, Request, Serving};
+use crate::sync;
+use crate::zerotier::{NodeClient, UrlError};
+
+use super::Inner;
+
+impl Inner {
+    /// The task that keeps the setting.
+    pub(super) fn push_keeper(
+        self: &Arc<Self>,
+        status: watch::Sender<PushStatus>,
+        requests: mpsc::Receiver<Request>,
+    ) -> Result<Keeper, UrlError> {
+        let config = self.config.borrow().clone();
+        let node = NodeClient::new(&config.node.url, &config.node.token_file)?;
+        let inner = self.clone();
+        Ok(Keeper {
+            controller: sync::controller(&config, &node)?,
+            state_dir: config.state_dir.clone(),
+            facts: Arc::new(move || inner.dns_facts()),
+            overlay: self.overlay.clone(),
+            config: self.config.subscribe(),
+            orders: self.members.orders.clone(),
+            clock: self.clock.clone(),
+            status,
+            requests,
+        })
+    }
+
+    fn dns_facts(&self) -> Facts {
+        let (config, overlay) = (self.config.borrow().clone(), self.overlay.borrow().clone());
+        Facts {
+            zone: config.zone.to_string(),
+            network: config.network,
+            own: overlay.own,
+            device: overlay.device.clone(),
+            serving: Serving {
+                enabled: config.dns.enabled,
+                port: config.dns.port,
+                addresses: if config.dns.enabled { overlay.addresses } else { Vec::new() },
+                silent: Vec::new(),
+            },
+        }
+    }
+}
