@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::admin::{self, AdminError};
+use crate::push::Outcome;
 use crate::sync::{Done, Order};
 
 /// Asks the gateway that a configuration belongs to. It answers also while that has become wrong.
@@ -18,6 +19,13 @@ pub fn order(config: &Path, order: &Order) -> anyhow::Result<Done> {
     let state_dir = super::state_dir(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(admin::post(&admin::socket(&state_dir), "/devices/order", order))?)
+}
+
+/// Has the gateway that a configuration belongs to do something about the network's DNS setting.
+pub fn push(config: &Path, order: &admin::PushOrder) -> anyhow::Result<Outcome> {
+    let state_dir = super::state_dir(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(admin::post(&admin::socket(&state_dir), "/dns/push", order))?)
 }
 
 /// Path and query of a question, with every value escaped (RFC 3986, section 2.1).

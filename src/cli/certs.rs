@@ -6,6 +6,8 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::qr;
+use super::style::Style;
 use crate::ca::{self, Description, trust};
 
 /// The private CA: what devices have to trust.
@@ -19,8 +21,13 @@ pub struct CertsArgs {
 pub enum CertsCommand {
     /// Print the root certificate as PEM
     Root,
-    /// Print what makes a device trust the root
-    Trust { platform: Platform },
+    /// Print what makes a device trust the root; without a platform, where a device finds that, with a QR code on a terminal
+    Trust {
+        platform: Option<Platform>,
+        /// Print the QR code also where there is no terminal
+        #[arg(long, conflicts_with = "platform")]
+        qr: bool,
+    },
     /// Show root and intermediate: names, validity, fingerprint
     Show {
         /// Print JSON
@@ -40,14 +47,24 @@ pub enum Platform {
     Linux,
 }
 
-/// Answers from the state folder.
+/// Answers from the state folder of a configuration.
 ///
 /// # Errors
 /// A [`ca::CaError`] where the CA is absent or unreadable, and whatever `out` says.
-pub fn run(args: &CertsArgs, state_dir: &Path, now: Timestamp, out: &mut dyn Write) -> anyhow::Result<()> {
+pub fn run(
+    args: &CertsArgs,
+    config: &Path,
+    now: Timestamp,
+    out: &mut dyn Write,
+    style: Style,
+) -> anyhow::Result<()> {
+    let state_dir = &super::state_dir(config)?;
     match args.command {
         CertsCommand::Root => out.write_all(ca::root_pem(state_dir)?.as_bytes())?,
-        CertsCommand::Trust { platform } => {
+        CertsCommand::Trust { platform: None, qr } => {
+            qr::invite(config, qr || style.terminal, out, style)?;
+        }
+        CertsCommand::Trust { platform: Some(platform), .. } => {
             let root = trust::Root::read(state_dir)?;
             let text = match platform {
                 Platform::Apple => trust::apple(&root),
@@ -90,7 +107,11 @@ mod tests {
     fn said(command: CertsCommand, state_dir: &Path) -> anyhow::Result<String> {
         let mut out = Vec::new();
         let now = "2026-11-02T12:00:00Z".parse()?;
-        run(&CertsArgs { command }, state_dir, now, &mut out)?;
+        let config = state_dir.join("ztgate.toml");
+        let lines =
+            "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\nstate_dir = \".\"\nhttp_port = 8080\n";
+        std::fs::write(&config, lines)?;
+        run(&CertsArgs { command }, &config, now, &mut out, Style::PLAIN)?;
         Ok(String::from_utf8(out)?)
     }
 
@@ -119,9 +140,14 @@ mod tests {
             (Platform::Windows, "X509Certificate2"),
             (Platform::Linux, "#!/bin/sh"),
         ] {
-            let text = said(CertsCommand::Trust { platform }, dir.path()).unwrap();
+            let text = said(CertsCommand::Trust { platform: Some(platform), qr: false }, dir.path()).unwrap();
             assert!(text.contains(part) && !text.contains("{{"), "{platform:?}");
         }
+
+        let invitation = |qr| said(CertsCommand::Trust { platform: None, qr }, dir.path()).unwrap();
+        let (text, with_code) = (invitation(false), invitation(true));
+        assert!(text.starts_with("on the device, open  http://gate.home.arpa:8080/trust\n"), "{text}");
+        assert!(with_code.ends_with(&text) && with_code.starts_with('█'), "{with_code}");
 
         let text = said(CertsCommand::Show { json: false }, dir.path()).unwrap();
         for part in ["root         ztgate root ", "home.arpa and below", "2026-10-31 to 2046-10-27"] {

@@ -270,7 +270,7 @@ impl Report {
 }
 
 /// A text from a column on, over several lines where a person reads it.
-fn fill(text: &mut String, words: &str, column: usize, style: Style) {
+pub(super) fn fill(text: &mut String, words: &str, column: usize, style: Style) {
     const WIDEST: usize = 100;
     let mut at = column;
     for (i, word) in words.split(' ').enumerate() {

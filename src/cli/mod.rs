@@ -22,6 +22,7 @@ mod init;
 pub mod nft;
 mod notify;
 mod order;
+mod qr;
 mod reload;
 mod restore;
 mod revoke;
@@ -143,7 +144,7 @@ fn answer(cli: Cli, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCod
         Verb::Audit(args) if args.control => audit::control::run(&args, file, out, style),
         Verb::Audit(args) => audit::run(&args, &state_dir(file)?.join("audit.db"), out, style),
         Verb::Certs(args) => {
-            certs::run(&args, &state_dir(file)?, jiff::Timestamp::now(), out)?;
+            certs::run(&args, file, jiff::Timestamp::now(), out, style)?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Dns(args) => dns::run(&args, file, out, style),

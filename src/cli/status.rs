@@ -97,6 +97,9 @@ pub fn render(status: &Status, style: Style) -> String {
     }
     let (tone, text) = names::certificates(status);
     line("certificates", tone, text);
+    for (tone, text) in names::pushed(status) {
+        line("dns setting", tone, text);
+    }
     for (tone, text) in names::published(status) {
         line("published", tone, text);
     }

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use crate::admin::{CertificatesStatus, Status};
-use crate::cli::style::{Tone, foreign};
+use crate::cli::style::{Tone, foreign, harmless};
 use crate::cli::time::distance;
 use crate::publish::{Fault, PublishStatus};
+use crate::push::{self, PushStatus, Standing};
 
 /// Closer to its end than this, a certificate that was not renewed is a worry.
 const CLOSE: i64 = 7 * 24 * 3600;
@@ -44,6 +45,36 @@ fn of(certificates: &CertificatesStatus, now: Timestamp) -> (Tone, String) {
         _ => text.push_str("  being asked for"),
     }
     (tone, text)
+}
+
+/// What devices are told of DNS; nothing where nobody asked for it.
+pub fn pushed(status: &Status) -> Vec<(Tone, String)> {
+    setting(&status.push, status.now)
+}
+
+fn setting(push: &PushStatus, now: Timestamp) -> Vec<(Tone, String)> {
+    let found =
+        push.found.as_ref().map_or_else(|| "not looked at yet".to_owned(), |dns| harmless(&dns.to_string()));
+    let line = match &push.standing {
+        Standing::Off => None,
+        Standing::Unknown => Some((Tone::Plain, found)),
+        Standing::InStep => Some((Tone::Plain, format!("devices are told {found}"))),
+        Standing::Foreign => {
+            let text =
+                format!("somebody else set {found}, which is left alone; to set it here: ztgate dns push");
+            Some((Tone::Odd, text))
+        }
+        Standing::Blocked(why) => {
+            let text =
+                format!("devices are told {found}, and there is nothing to tell them: {}", harmless(why));
+            Some((Tone::Bad, text))
+        }
+    };
+    let fault = |fault: &push::Fault| {
+        let since = distance(fault.since, now);
+        (Tone::Bad, format!("since {}: {}", since.trim_end_matches(" ago"), harmless(&fault.why)))
+    };
+    line.into_iter().chain(push.error.iter().map(fault)).collect()
 }
 
 /// What stands at the domain's own name server.
