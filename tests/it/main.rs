@@ -14,6 +14,7 @@ mod http2;
 mod lifecycle;
 mod nameserver;
 mod publish;
+mod push;
 mod real;
 mod refusals;
 mod requests;

@@ -13,6 +13,7 @@ mod notify;
 pub mod origin;
 pub mod pebble;
 pub mod process;
+mod qr;
 mod trust;
 mod webdav;
 

@@ -154,6 +154,7 @@ struct Started {
     gateway: Gateway,
     feed: RosterFeed,
     roster: RosterThread,
+    overlay: watch::Sender<Overlay>,
 }
 
 impl Parts {
@@ -167,18 +168,18 @@ impl Parts {
         let config = watch::Sender::new(Arc::new(config));
         let (task, feed) = sync::start(config.subscribe(), self.clock.clone()).unwrap();
         let roster = task.start().unwrap();
-        let overlay = Overlay {
+        let overlay = watch::Sender::new(Overlay {
             state: OverlayState::Up,
             device: None,
             ifindex: 0,
             addresses: vec![Ipv4Addr::LOCALHOST.into()],
             own: None,
-        };
+        });
         let world = gateway::World {
             clock: self.clock.clone(),
             origin: self.origin.clone(),
             proof: "by a test",
-            overlay: watch::Sender::new(overlay).subscribe(),
+            overlay: overlay.subscribe(),
             members: feed.clone(),
             pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
             more_http_ports: Vec::new(),
@@ -187,7 +188,7 @@ impl Parts {
             threads: 1,
         };
         let gateway = Gateway::start(config, world).unwrap();
-        Started { gateway, feed, roster }
+        Started { gateway, feed, roster, overlay }
     }
 }
 
@@ -211,6 +212,12 @@ impl Live {
     /// A service's upstream, to ask what it saw.
     pub fn upstream(&self, service: &str) -> &RunningUpstream {
         self.upstreams.get(service).unwrap_or_else(|| panic!("no service {service} in this world"))
+    }
+
+    /// Gives the gateway these addresses on the overlay, in place of those it has.
+    pub fn overlay_has(&self, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        self.started.as_ref().unwrap().overlay.send_modify(|overlay| overlay.addresses = addresses);
     }
 
     /// The stand-in for node and controller, to change while the world runs.
