@@ -14,6 +14,7 @@ pub mod origin;
 pub mod pebble;
 pub mod process;
 mod qr;
+mod resolved;
 mod trust;
 mod webdav;
 
