@@ -72,7 +72,7 @@ fn setting(push: &PushStatus, now: Timestamp) -> Vec<(Tone, String)> {
     };
     let fault = |fault: &push::Fault| {
         let since = distance(fault.since, now);
-        (Tone::Bad, format!("since {}: {}", since.trim_end_matches(" ago"), harmless(&fault.why)))
+        (Tone::Bad, format!("for {}: {}", since.trim_end_matches(" ago"), harmless(&fault.why)))
     };
     line.into_iter().chain(push.error.iter().map(fault)).collect()
 }
@@ -108,6 +108,7 @@ fn lines(publish: &PublishStatus, now: Timestamp) -> Vec<(Tone, String)> {
 mod tests {
     use super::*;
     use crate::acme::{AcmeStatus, Failure};
+    use crate::zerotier::NetworkDns;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -141,6 +142,33 @@ mod tests {
         .map(|(tone, text)| format!("{tone:?}: {text}"))
         .collect();
         insta::assert_snapshot!(texts.join("\n"), @"");
+    }
+
+    #[test]
+    fn the_dns_setting_says_who_set_it_and_what_is_wrong() {
+        let now = at("2026-11-23T12:00:00Z");
+        let servers = vec!["10.147.20.1".parse().unwrap()];
+        let home = NetworkDns { domain: "home.arpa".to_owned(), servers, odd: vec!["\u{1b}".to_owned()] };
+        let push = |standing| PushStatus { standing, found: Some(home.clone()), ..PushStatus::default() };
+        let fault = push::Fault { since: at("2026-11-23T11:00:00Z"), why: "no answer".to_owned() };
+        let texts: Vec<String> = [
+            push(Standing::Off),
+            PushStatus { standing: Standing::Unknown, error: Some(fault), ..PushStatus::default() },
+            push(Standing::InStep),
+            push(Standing::Foreign),
+            push(Standing::Blocked("DNS is off here".to_owned())),
+        ]
+        .iter()
+        .flat_map(|push| setting(push, now))
+        .map(|(tone, text)| format!("{tone:?}: {text}"))
+        .collect();
+        insta::assert_snapshot!(texts.join("\n"), @r#"
+        Plain: not looked at yet
+        Bad: for 60 min: no answer
+        Plain: devices are told home.arpa at 10.147.20.1 "\u{1b}" (no address)
+        Odd: somebody else set home.arpa at 10.147.20.1 "\u{1b}" (no address), which is left alone; to set it here: ztgate dns push
+        Bad: devices are told home.arpa at 10.147.20.1 "\u{1b}" (no address), and there is nothing to tell them: DNS is off here
+        "#);
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn asked(folder: &Path, stage: &str, resolver: &Path) -> String {
 }
 
 /// Whether namespaces of one's own are to be had, with accounts in them.
-fn is_root() -> bool {
+fn may_have_namespaces() -> bool {
     let ours = Command::new("unshare").args(["-n", "-m", "true"]).output();
     ours.is_ok_and(|output| output.status.success())
 }
@@ -97,7 +97,7 @@ const KNOWN: &str = "10.147.20.1\ngate.home.arpa.\nstatus: NXDOMAIN\n";
 #[tokio::test]
 async fn a_linux_device_finds_names_by_what_is_printed_for_it() {
     let (Some(unbound), Some(_)) = (needs("unbound"), needs("dig")) else { return };
-    if !is_root() {
+    if !may_have_namespaces() {
         return eprintln!("skipped: root is needed for a network and a file system of one's own");
     }
     let world = World::new().member("red-phone").start().await;
