@@ -2,6 +2,7 @@
 //! [`World`]; everything else is the same.
 
 mod keep;
+mod names;
 mod report;
 mod tell;
 
@@ -19,7 +20,7 @@ use crate::admin;
 use crate::audit::{AuditGauge, Auditor, Retention};
 use crate::ca::trust::TrustKit;
 use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
-use crate::config::names::{self, Bearer};
+use crate::config::names::{Bearer, clashes};
 use crate::config::{Config, Problem, Problems, Tls};
 use crate::identity::{IdentityProof, Member, Origin, Roster};
 use crate::linux;
@@ -28,10 +29,12 @@ use crate::notify::{Notifier, NotifyStatus};
 use crate::overlay::{Overlay, Pinning};
 use crate::policy::Rules;
 use crate::proxy::{BindFault, Limits, Means, Shared, ThreadStats, Worker, WorkerSetup};
-use crate::publish::{self, PublishStatus};
+use crate::publish::PublishStatus;
 use crate::services::{Resolver, Site, SiteError};
 use crate::store::{self, StoreError};
 use crate::sync::RosterFeed;
+
+use self::names::{Names, Publishing};
 
 /// What a gateway stands in: the parts that are not the same everywhere.
 pub struct World {
@@ -82,6 +85,7 @@ pub struct Gateway {
     inner: Arc<Inner>,
     tasks: JoinSet<()>,
     workers: Vec<Worker>,
+    names: Names,
     stop: watch::Sender<bool>,
     auditor: Auditor,
     /// Kept open for as long as the gateway runs.
@@ -197,11 +201,15 @@ impl Gateway {
         tasks.spawn(keep::faults(inner.clone(), reported));
         tasks.spawn(tell::news(inner.clone(), news, notifier));
         tasks.spawn(notifying);
-        tasks.spawn(acme.run());
         let (addresses, own_addresses) = watch::channel(Arc::from([]));
         tasks.spawn(keep::addresses(inner.clone(), addresses));
-        let (config, clock) = (inner.config.subscribe(), world.clock.clone());
-        tasks.spawn(publish::keep(config, own_addresses, clock, tell_published));
+        let publishing = Publishing {
+            config: inner.config.subscribe(),
+            addresses: own_addresses,
+            clock: world.clock.clone(),
+            status: tell_published,
+        };
+        let names = Names::start(acme, publishing).map_err(StartError::Thread)?;
 
         let start = world.clock.now().as_millisecond() as u64;
         let mut workers = Vec::new();
@@ -229,7 +237,7 @@ impl Gateway {
             };
             workers.push(Worker::start(index, setup).map_err(StartError::Thread)?);
         }
-        Ok(Self { inner, tasks, workers, stop, auditor, _lock: lock })
+        Ok(Self { inner, tasks, workers, names, stop, auditor, _lock: lock })
     }
 
     /// Puts a new configuration in force without dropping a connection, and returns its warnings. A changed port is one of
@@ -273,8 +281,12 @@ impl Gateway {
     /// Stops listening, lets requests under way end for a moment, and writes every record.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        let workers = std::mem::take(&mut self.workers);
-        let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join)).await;
+        let (workers, names) = (std::mem::take(&mut self.workers), self.names);
+        let join = move || {
+            workers.into_iter().for_each(Worker::join);
+            names.join();
+        };
+        let joined = tokio::task::spawn_blocking(join).await;
         if joined.is_err() {
             tracing::error!("a thread did not end in order");
         }
@@ -371,22 +383,29 @@ impl Inner {
         }
         let roster = self.members.roster.borrow().clone();
         let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
-        let clashes = names::clashes(&config, members.iter().map(|member| bearer(member)));
-        if !clashes.is_empty() {
-            return Err(Problems(&clashes).to_string());
+        let found = clashes(&config, members.iter().map(|member| bearer(member)));
+        if !found.is_empty() {
+            return Err(Problems(&found).to_string());
         }
         keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
+        let served = self.certificates.load();
         let renewed = match &config.tls {
-            Tls::PrivateCa | Tls::Acme(_) => self.certificates.load().renamed(site.names()),
+            // The keeper's, which may replace it at any time.
+            Tls::Acme(_) if served.ends().is_some() => Ok(None),
+            Tls::PrivateCa | Tls::Acme(_) => served.renamed(site.names()).map(Some),
             // Whoever renews them leaves the paths as they are.
-            Tls::Files { certificate, key } => Certificates::from_pem(certificate, key, self.clock.now()),
+            Tls::Files { certificate, key } => {
+                Certificates::from_pem(certificate, key, self.clock.now()).map(Some)
+            }
         };
         let renewed = renewed.map_err(|error| error.to_string())?;
         for route in site.routes() {
             self.resolver.refresh(&route.place);
         }
-        self.certificates.replace(renewed);
+        if let Some(renewed) = renewed {
+            self.certificates.replace(renewed);
+        }
         self.rules.store(Arc::new(Rules::compile(&config)));
         self.site.store(Arc::new(site));
         let warnings = config.warnings.clone();

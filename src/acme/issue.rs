@@ -82,8 +82,15 @@ async fn obtain(job: &Job<'_>, http: &Http) -> Result<Certificates, AcmeError> {
         }
     };
     let proved = prove(job, &under_way, &chain);
-    // What is only out of its time is taken up again once the clock is right; anything else never will be.
-    if !matches!(proved, Err(AcmeError::Unusable(CaError::Ended { .. } | CaError::NotYet { .. }))) {
+    let is_done = match &proved {
+        Ok(_) | Err(AcmeError::Uncovered(_)) => true,
+        // Only out of its time: it is taken up again once the clock is right.
+        Err(AcmeError::Unusable(CaError::Ended { .. } | CaError::NotYet { .. })) => false,
+        Err(AcmeError::Unusable(_)) => true,
+        // A full disk, say: what was issued can be had again.
+        Err(_) => false,
+    };
+    if is_done {
         job.folder.remove_order()?;
     }
     proved

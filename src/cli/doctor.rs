@@ -6,6 +6,7 @@
 mod checks;
 mod doors;
 mod fix;
+mod names;
 mod settings;
 
 pub use checks::{
@@ -113,6 +114,8 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
             let uses = config.services.iter().any(|s| s.upstream.host == UpstreamHost::WindowsHost);
             wsl(windows::detect(), Path::new("/dev/net/tun").exists(), uses)
         }),
+        Check::new("certificates", || names::certificates(running)),
+        Check::new("published", || names::published(running)),
         Check::new("own names", || own_names(&config.zone.name("gate"))),
     ]))
 }

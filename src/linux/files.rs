@@ -1,8 +1,8 @@
 //! Small files of our own: replaced whole or not at all, and read only while nobody else can have written them.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -37,7 +37,11 @@ pub fn replace(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut open = OpenOptions::new();
     open.write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
     let mut handle = open.open(&draft)?;
-    let written = handle.write_all(content).and_then(|()| handle.sync_all());
+    // Whatever the umask is.
+    let written = handle
+        .set_permissions(Permissions::from_mode(mode))
+        .and_then(|()| handle.write_all(content))
+        .and_then(|()| handle.sync_all());
     written.and_then(|()| std::fs::rename(&draft, file)).inspect_err(|_| {
         // The next writer would remove it, too.
         let _ = std::fs::remove_file(&draft);
@@ -90,7 +94,7 @@ fn draft(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
