@@ -3,6 +3,7 @@
 
 mod keep;
 mod report;
+mod served;
 mod tell;
 
 use std::fs::{File, TryLockError};
@@ -16,7 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::admin;
 use crate::audit::{AuditGauge, Auditor, Retention};
-use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
+use crate::ca::{Ca, CaError, Certificates, CurrentCertificates, ServerConfigs};
 use crate::config::names::{self, Bearer};
 use crate::config::{Config, Problem, Problems, Tls};
 use crate::identity::{IdentityProof, Member, Origin, Roster};
@@ -98,6 +99,8 @@ struct Inner {
     judged_by: ArcSwapOption<Roster>,
     changed: watch::Sender<u64>,
     certificates: Arc<CurrentCertificates>,
+    /// Why the certificates that lie on disk now are not served.
+    certificate_fault: ArcSwapOption<String>,
     resolver: Resolver,
     overlay: watch::Receiver<Overlay>,
     members: RosterFeed,
@@ -132,14 +135,11 @@ impl Gateway {
             resolver.refresh(&route.place);
         }
         let certificates = CurrentCertificates::new(certificates(&first_config, &site, &world.clock)?);
-        let tls = ca::server_config(certificates.clone(), Alpn::Http2)?;
-        let http1 = ca::server_config(certificates.clone(), Alpn::Http1)?;
-        let strangers = Arc::new(StrangerCertificates(certificates.clone()));
-        let strangers = ca::server_config(strangers, Alpn::Http2)?;
+        let tls = ServerConfigs::new(&certificates)?;
         let limits = world.limits.within(open_files(), world.threads);
         let (notifier, notifying) = Notifier::start(config.subscribe(), &state_dir, world.clock.clone());
         let news = world.members.news.subscribe();
-        let stats: Vec<Arc<ThreadStats>> = (0..world.threads).map(|_| Arc::default()).collect();
+        let stats = ThreadStats::for_threads(world.threads);
         let inner = Arc::new(Inner {
             started: world.clock.now(),
             clock: world.clock.clone(),
@@ -151,6 +151,7 @@ impl Gateway {
             judged_by: ArcSwapOption::empty(),
             changed: watch::Sender::new(0),
             certificates,
+            certificate_fault: ArcSwapOption::empty(),
             resolver: resolver.clone(),
             overlay: world.overlay,
             members: world.members,
@@ -180,6 +181,7 @@ impl Gateway {
         tasks.spawn(keep::snapshot(inner.clone(), ready));
         tasks.spawn(keep::binds(inner.clone(), binds));
         tasks.spawn(keep::faults(inner.clone(), reported));
+        tasks.spawn(served::retry(inner.clone()));
         tasks.spawn(tell::news(inner.clone(), news, notifier));
         tasks.spawn(notifying);
 
@@ -190,8 +192,6 @@ impl Gateway {
                 means: Means {
                     shared: first.clone(),
                     tls: tls.clone(),
-                    http1: http1.clone(),
-                    strangers: strangers.clone(),
                     clock: world.clock.clone(),
                     proof: world.proof,
                     limits: limits.clone(),
@@ -352,12 +352,7 @@ impl Inner {
         }
         keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
-        let renewed = match &config.tls {
-            Tls::PrivateCa | Tls::Acme(_) => self.certificates.load().renamed(site.names()),
-            // Whoever renews them leaves the paths as they are.
-            Tls::Files { certificate, key } => Certificates::from_pem(certificate, key, self.clock.now()),
-        };
-        let renewed = renewed.map_err(|error| error.to_string())?;
+        let renewed = self.renewed(&config, &site).map_err(|error| error.to_string())?;
         for route in site.routes() {
             self.resolver.refresh(&route.place);
         }

@@ -100,6 +100,28 @@ impl Certificates {
         Ok(Self { source })
     }
 
+    /// The snapshot by a CA that was opened anew: the same if its intermediate is, and otherwise one whose leaves are issued
+    /// anew, each at its next handshake. Who holds an older leaf, or is connected, notices nothing.
+    ///
+    /// # Errors
+    /// A name outside the CA's zone.
+    pub fn by<N: AsRef<str>>(&self, newer: Ca, names: impl IntoIterator<Item = N>) -> Result<Self, CaError> {
+        match &self.source {
+            Source::Issued { ca, clock, .. } if ca.intermediate() != newer.intermediate() => {
+                Self::issued(Arc::new(newer), names, clock.clone())
+            }
+            _ => self.renamed(names),
+        }
+    }
+
+    /// The CA that issues them, if they are issued here.
+    pub fn authority(&self) -> Option<&Ca> {
+        match &self.source {
+            Source::Issued { ca, .. } => Some(ca),
+            Source::Given { .. } => None,
+        }
+    }
+
     /// The certificate for the name in a handshake; for no name or an unknown one the gateway's own.
     ///
     /// `None` only if it could not be issued, which a log line then explains.

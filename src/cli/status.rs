@@ -9,9 +9,11 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use crate::admin::Status;
+use crate::ca;
 use crate::notify::TargetStatus;
 
 use super::ask;
+use super::doctor::certificates::trust_page;
 use super::style::{Style, Tone, foreign};
 use super::time::span;
 
@@ -90,8 +92,8 @@ pub fn render(status: &Status, style: Style) -> String {
         );
         line("full", Tone::Bad, text);
     }
-    if status.failed_handshakes > 0 {
-        line("tls", Tone::Plain, format!("{} handshakes failed", status.failed_handshakes));
+    for (tone, text) in tls(status) {
+        line("tls", tone, text);
     }
     line("audit", audit_tone(status), audit(status));
     for (name, target) in [("webhook", &status.notify.webhook), ("ntfy", &status.notify.ntfy)] {
@@ -153,6 +155,41 @@ fn notify(target: &TargetStatus, now: Timestamp) -> String {
         let _ = write!(text, "; {}", foreign(&failure.why));
     }
     text
+}
+
+/// What is wrong with certificates or will be, handshakes that failed, and devices that a person can help.
+fn tls(status: &Status) -> Vec<(Tone, String)> {
+    let mut lines = Vec::new();
+    let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
+    let served = &status.ca;
+    if let Some(why) = &served.error {
+        let until = served.ends.map(|ends| format!(" until {}", day(ends))).unwrap_or_default();
+        lines.push((Tone::Bad, format!("{why}; what was served before goes on{until}")));
+    }
+    let near = |ends: &Timestamp| ca::is_near_end(*ends, status.now);
+    if served.intermediate.is_some() {
+        if let Some(ends) = served.root_ends.filter(near) {
+            lines.push((Tone::Odd, format!("the root ends on {}: ztgate certs verify", day(ends))));
+        } else if let Some(ends) = served.ends.filter(near) {
+            lines.push((Tone::Odd, format!("the intermediate ends on {}: ztgate certs rotate", day(ends))));
+        }
+    }
+    if status.failed_handshakes > 0 {
+        let reasons = status.handshake_failures.in_words().into_iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<String> = reasons.map(|(count, why)| format!("{count} {why}")).collect();
+        let text = format!("{} handshakes failed: {}", status.failed_handshakes, reasons.join(", "));
+        lines.push((Tone::Plain, text));
+    }
+    for one in &status.distrusting {
+        let name = one.device.clone().unwrap_or_else(|| one.member.to_string());
+        let text = format!(
+            "{name} does not trust the root ({} ago); open on it: {}",
+            ago(one.at, status.now),
+            trust_page(status)
+        );
+        lines.push((Tone::Odd, text));
+    }
+    lines
 }
 
 /// One line an address, with its ports; what cannot be had has a line of its own.

@@ -20,6 +20,7 @@ mod connection;
 mod context;
 mod entry;
 mod exchange;
+mod handshake;
 mod headers;
 mod io;
 mod refuse;
@@ -32,5 +33,6 @@ mod worker;
 
 pub use admit::Admitted;
 pub use context::{Limits, Means};
+pub use handshake::{Distrust, Distrusting, Failure, FailureCounts};
 pub use snapshot::{Shared, Snapshot};
 pub use worker::{Bind, BindFault, ThreadStats, Worker, WorkerSetup};
