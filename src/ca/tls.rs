@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn a_ticket_is_void_after_half_a_day_and_opens_no_stricter_door() {
+        let [loose, strict] = [TlsVersion::V1_2, TlsVersion::V1_3]
+            .map(|oldest| server_from(Handshake { oldest, ..Handshake::default() }));
+        // Twice the six hours that each key makes tickets for.
+        assert_eq!(loose.config.ticketer.lifetime(), 12 * 60 * 60);
+        let ticket = loose.config.ticketer.encrypt(b"session").unwrap();
+        assert_eq!(loose.config.ticketer.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+        assert_eq!(strict.config.ticketer.decrypt(&ticket), None);
+        let old = Arc::new(client(&strict, &[&version::TLS12]));
+        let refused = shake(&strict, &old, "wiki.home.arpa").unwrap_err();
+        assert!(matches!(refused, rustls::Error::PeerIncompatible(_)), "{refused:?}");
+    }
+
+    #[test]
     fn an_unknown_name_completes_only_for_who_does_not_check_it() {
         let server = server(Alpn::Http2);
         let config = Arc::new(client(&server, &[&version::TLS13]));

@@ -315,6 +315,27 @@ secret_file = "x"
 }
 
 #[test]
+fn a_service_may_ask_for_tls_1_3() {
+    let service = |lines: &str| {
+        let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.nas]\n";
+        format!("{head}upstream = \"http://127.0.0.1:5000\"\nallow = [\"*\"]\n{lines}\n")
+    };
+    insta::assert_snapshot!(said(&service("min_tls = \"1.1\""), &[]), @r#"
+    ztgate.toml:6: service.nas.min_tls: expected "1.2" or "1.3", found "1.1"
+      hint: leave the line out for 1.2 and later, which old TVs need
+    "#);
+    for (lines, expected, warned) in [
+        ("min_tls = \"1.3\"\nplain_http = false", TlsVersion::V1_3, 0),
+        ("min_tls = \"1.3\"", TlsVersion::V1_3, 1),
+        ("min_tls = \"1.2\"", TlsVersion::V1_2, 0),
+        ("", TlsVersion::V1_2, 0),
+    ] {
+        let config = from_text(&service(lines), &[]).unwrap();
+        assert_eq!((config.services[0].min_tls, config.warnings.len()), (expected, warned), "{lines}");
+    }
+}
+
+#[test]
 fn a_service_that_is_open_over_http_cannot_bind_browsers_to_https() {
     let service = |lines: &str| {
         let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.nas]\n";
@@ -693,7 +714,7 @@ fn a_whole_configuration_is_read_to_the_letter() {
     assert_eq!(config.tls, Tls::Files { certificate: certificate.clone(), key: key.clone() });
     let warned: Vec<_> =
         config.warnings.iter().map(|warning| (warning.line, warning.key.as_deref())).collect();
-    assert_eq!(warned, [(Some(33), Some("service.nas.min_tls")), (Some(38), Some("service.dl.allow"))]);
+    assert_eq!(warned, [(Some(31), Some("service.nas.min_tls")), (Some(38), Some("service.dl.allow"))]);
 
     let [dl, films, nas] = &config.services[..] else { panic!("three services, by name") };
     let ca = path("/etc/ztgate/box.pem");
