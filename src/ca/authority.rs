@@ -46,11 +46,7 @@ impl Layout {
         Ok(Self {
             root: dir.join(ROOT),
             root_key: dir.join(ROOT_KEY),
-            issuer: if old {
-                IssuerFiles::Apart { certificate, key }
-            } else {
-                IssuerFiles::Together(issuer)
-            },
+            issuer: if old { IssuerFiles::Apart { certificate, key } } else { IssuerFiles::Together(issuer) },
             dir,
         })
     }

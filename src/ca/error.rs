@@ -88,3 +88,10 @@ pub enum CaError {
     #[error("using a certificate: {0}")]
     Tls(#[from] rustls::Error),
 }
+
+impl CaError {
+    /// Whether it is this user who may not look, so that nothing is known.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+    }
+}

@@ -77,13 +77,19 @@ impl Drop for Staged {
 /// # Errors
 /// It is there already, or cannot be written; what was begun is removed again.
 pub(super) fn write_new(file: &Path, content: &str) -> Result<(), CaError> {
+    write_for(file, content, None)
+}
+
+/// The same for an owner: a user and a group.
+fn write_for(file: &Path, content: &str, owner: Option<(u32, u32)>) -> Result<(), CaError> {
     let mut open = OpenOptions::new();
     open.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
     let mut handle = open.open(file).map_err(|source| match source.kind() {
         ErrorKind::AlreadyExists => CaError::InTheWay { file: file.to_owned() },
         _ => at(file)(source),
     })?;
-    let written = handle.write_all(content.as_bytes()).and_then(|()| handle.sync_all());
+    let given = owner.map_or(Ok(()), |(user, group)| fchown(&handle, Some(user), Some(group)));
+    let written = given.and_then(|()| handle.write_all(content.as_bytes())).and_then(|()| handle.sync_all());
     written.map_err(at(file)).and_then(|()| sync_folder(folder_of(file))).inspect_err(|_| {
         // A full disk leaves half a key, which would be in the way of the next try.
         let _ = std::fs::remove_file(file);
@@ -102,11 +108,9 @@ pub(super) fn replace(file: &Path, content: &str) -> Result<(), CaError> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&draft)(error)),
         _ => {}
     }
-    write_new(&draft, content)?;
-    if owner.uid() != limits::user() {
-        let handle = File::open(&draft).map_err(at(&draft))?;
-        fchown(&handle, Some(owner.uid()), Some(owner.gid())).map_err(at(&draft))?;
-    }
+    // By the handle, never by the name: whoever owns the folder could put a link there in the meantime.
+    let owner = (owner.uid() != limits::user()).then(|| (owner.uid(), owner.gid()));
+    write_for(&draft, content, owner)?;
     std::fs::rename(&draft, file).map_err(at(file))?;
     sync_folder(folder)
 }
@@ -209,6 +213,35 @@ mod tests {
         late.file("a", "2").unwrap();
         assert!(!late.publish().unwrap(), "the first one stays");
         assert!(!target.join("a").exists());
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_for_whom_its_folder_belongs_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, draft) = (dir.path().join("key"), dir.path().join("key.partial"));
+        for content in ["1", "2"] {
+            // Whatever is in the way of the draft is not followed.
+            symlink("/nowhere/at/all", &draft).unwrap();
+            replace(&file, content).unwrap();
+            assert_eq!(&**read_secret(&file, true).unwrap(), content);
+            assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(matches!(write_new(&file, "3"), Err(CaError::InTheWay { .. })));
+
+        // As `sudo ztgate certs rotate` on a gateway that runs as a user of its own.
+        const SOMEBODY: u32 = 65_534;
+        if std::os::unix::fs::chown(dir.path(), Some(SOMEBODY), Some(SOMEBODY)).is_err() {
+            eprintln!("skipped: only root gives files away");
+            return;
+        }
+        replace(&file, "4").unwrap();
+        let meta = file.metadata().unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (SOMEBODY, SOMEBODY));
+        assert_eq!(&**read_secret(&file, true).unwrap(), "4", "root reads what is the folder's owner's");
+        std::os::unix::fs::chown(dir.path(), Some(0), Some(0)).unwrap();
+        let foreign = read_secret(&file, true).unwrap_err();
+        assert!(matches!(foreign, CaError::ForeignOwner { .. }), "{foreign}");
     }
 
     #[test]

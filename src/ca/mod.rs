@@ -23,4 +23,4 @@ pub use error::CaError;
 pub use root_key::{Kept, LockedKey, RootKey, RootKeyFile, SHORTEST_PASSPHRASE, passphrase_in, remove_local};
 pub use rotate::{Rotated, rotate};
 pub use tls::{Alpn, Handshake, ServerConfigs};
-pub use verify::{Checked, Standing, is_near_end, verify, verify_files};
+pub use verify::{Checked, Standing, is_near_end, is_overdue, verify, verify_files};

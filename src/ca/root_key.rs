@@ -116,10 +116,9 @@ impl RootKey {
         der: SecretDocument,
         (at, root): (PathBuf, CertificateDer<'static>),
     ) -> Result<Self, CaError> {
-        let pem = der.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|error| CaError::Malformed {
-            file: file.to_owned(),
-            reason: error.to_string(),
-        })?;
+        let pem = der
+            .to_pem("PRIVATE KEY", LineEnding::LF)
+            .map_err(|error| CaError::Malformed { file: file.to_owned(), reason: error.to_string() })?;
         let key = KeyPair::from_pem(&pem).map_err(|error| CaError::Malformed {
             file: file.to_owned(),
             reason: format!("no key of this CA: {error}"),
@@ -163,7 +162,9 @@ impl RootKey {
                 .map_err(|_| pkcs8::Error::ParametersMalformed)?;
             let scheme = pbes2::Parameters::scrypt_aes256cbc(cost, &salt, &iv)?;
             let key = PrivateKeyInfo::try_from(self.der.as_bytes())?;
-            Ok(key.encrypt_with_params(scheme, passphrase)?.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF)?)
+            Ok(key
+                .encrypt_with_params(scheme, passphrase)?
+                .to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF)?)
         };
         encrypted().map_err(CaError::Encryption)
     }
@@ -210,7 +211,9 @@ impl Kept {
         match self {
             Self::Elsewhere => "not on this machine",
             Self::Encrypted => "on this machine, encrypted",
-            Self::Plain => "on this machine, unencrypted; better elsewhere: ztgate certs root-key export FILE --remove",
+            Self::Plain => {
+                "on this machine, unencrypted; better elsewhere: ztgate certs root-key export FILE --remove"
+            }
         }
     }
 }

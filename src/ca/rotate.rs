@@ -32,10 +32,8 @@ pub fn rotate(state_dir: &Path, root_key: RootKey, now: Timestamp) -> Result<Rot
     if facts.ends < now {
         return Err(CaError::CaEnded { file: layout.root, at: facts.ends, dir: layout.dir });
     }
-    let not_ours = || CaError::Malformed {
-        file: layout.root.clone(),
-        reason: "not a root that ztgate made".to_owned(),
-    };
+    let not_ours =
+        || CaError::Malformed { file: layout.root.clone(), reason: "not a root that ztgate made".to_owned() };
     let [zone] = &facts.zones[..] else { return Err(not_ours()) };
     let zone = zone.parse().map_err(|_| not_ours())?;
     // What is there may be unreadable: to be rid of that is a reason to rotate.

@@ -45,17 +45,20 @@ impl Checked {
         Self { standing: Standing::Wrong, what: what.into(), mend: Some(mend.into()) }
     }
 
-    /// An error, whose text says what to type.
+    /// An error, whose text says what to type. What this user may not look at may be well.
     pub fn error(error: &CaError) -> Self {
-        Self { standing: Standing::Wrong, what: error.to_string(), mend: None }
+        match error {
+            denied if denied.is_denied() => Self::advice(error.to_string(), "sudo ztgate certs verify"),
+            _ => Self { standing: Standing::Wrong, what: error.to_string(), mend: None },
+        }
     }
 }
 
 /// What takes the root's key away.
-const EXPORT: &str = "ztgate certs root-key export FILE --remove, with FILE on a stick that you keep elsewhere";
+const EXPORT: &str =
+    "ztgate certs root-key export FILE --remove, with FILE on a stick that you keep elsewhere";
 const ROTATE: &str = "ztgate certs rotate";
-const NEW_CA: &str =
-    "plan a new CA: stop the gateway, move STATE_DIR/certs away, start it, and have each device trust the new root";
+const NEW_CA: &str = "plan a new CA: stop the gateway, move STATE_DIR/certs away, start it, and have each device trust the new root";
 
 /// Looks at the CA of a state folder: the certificates, their keys, what they are confined to, and the clock.
 pub fn verify(state_dir: &Path, zone: &Zone, now: Timestamp) -> Vec<Checked> {
@@ -118,15 +121,20 @@ fn lasting(what: &str, begins: Timestamp, ends: Timestamp, renew: &str, now: Tim
 
 /// Whether a root or an intermediate ends within a year.
 pub fn is_near_end(ends: Timestamp, now: Timestamp) -> bool {
-    ends.duration_since(now) < jiff::SignedDuration::try_from(mint::NEAR_END).unwrap_or(jiff::SignedDuration::MAX)
+    ends.duration_since(now)
+        < jiff::SignedDuration::try_from(mint::NEAR_END).unwrap_or(jiff::SignedDuration::MAX)
 }
 
 /// Whether the CA, which has just proved that it can sign for its zone, can sign for nothing else.
 fn together(ca: &Ca, now: Timestamp) -> Checked {
     for outside in ["example.org", "127.0.0.1"] {
         if ca.would_vouch_for(outside, now) {
-            let what = format!("a certificate for {outside} would be believed by devices that trust the root");
-            return Checked::wrong(what, "put the folder back from a backup; ztgate makes no such certificates");
+            let what =
+                format!("a certificate for {outside} would be believed by devices that trust the root");
+            return Checked::wrong(
+                what,
+                "put the folder back from a backup; ztgate makes no such certificates",
+            );
         }
     }
     Checked::ok(format!(
@@ -162,22 +170,16 @@ fn root_key(state_dir: &Path, layout: &Layout) -> Checked {
 }
 
 /// Looks at PEM files of one's own: whether they could be served now, and for which of these names not.
-pub fn verify_files(
-    certificate: &Path,
-    key: &Path,
-    names: &[String],
-    now: Timestamp,
-) -> Vec<Checked> {
+pub fn verify_files(certificate: &Path, key: &Path, names: &[String], now: Timestamp) -> Vec<Checked> {
     let given = match super::Certificates::from_pem(certificate, key, now) {
         Ok(given) => given,
         Err(error) => return vec![Checked::error(&error)],
     };
     let mut checked = vec![Checked::ok(format!("{} and its key belong together", certificate.display()))];
     if let Some(ends) = given.ends() {
-        let left = ends.duration_since(now).as_hours() / 24;
         let what = format!("{} is valid until {}", certificate.display(), ends.strftime("%Y-%m-%d"));
-        checked.push(if left < SOON_DAYS {
-            Checked::advice(format!("{what}, {left} days"), "renew it; a changed file is taken over at once")
+        checked.push(if is_overdue(ends, now) {
+            Checked::advice(what, "renew it; a changed file is taken over at once")
         } else {
             Checked::ok(what)
         });
@@ -192,5 +194,8 @@ pub fn verify_files(
     checked
 }
 
-/// Public CAs renew at a third of 90 days; what is left with less was forgotten.
-const SOON_DAYS: i64 = 21;
+/// Whether the renewal of a certificate from elsewhere was forgotten. Whoever has one for 90 days renews it with 30 left
+/// (letsencrypt.org/docs/integration-guide).
+pub fn is_overdue(ends: Timestamp, now: Timestamp) -> bool {
+    ends.duration_since(now) < jiff::SignedDuration::from_hours(21 * 24)
+}

@@ -98,7 +98,8 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
         Check::new("settings", || settings(word.as_ref().ok(), hazards(running), own)),
         Check::new("certificates", || certificates::on_disk_in_short(config, jiff::Timestamp::now())),
         Check::new("certificates", || {
-            let said = |status| [certificates::in_use(config, status), certificates::distrusting(status)].concat();
+            let said =
+                |status| [certificates::in_use(config, status), certificates::distrusting(status)].concat();
             running.as_ref().map(said).unwrap_or_default()
         }),
         Check::new("identities", || running.as_ref().map(|it| identities(&it.changed)).unwrap_or_default()),

@@ -166,18 +166,13 @@ fn tls(status: &Status) -> Vec<(Tone, String)> {
         let until = served.ends.map(|ends| format!(" until {}", day(ends))).unwrap_or_default();
         lines.push((Tone::Bad, format!("{why}; what was served before goes on{until}")));
     }
-    let near = |ends: &Timestamp| ca::is_near_end(*ends, status.now);
-    if served.intermediate.is_some() {
-        if let Some(ends) = served.root_ends.filter(near) {
-            lines.push((Tone::Odd, format!("the root ends on {}: ztgate certs verify", day(ends))));
-        } else if let Some(ends) = served.ends.filter(near) {
-            lines.push((Tone::Odd, format!("the intermediate ends on {}: ztgate certs rotate", day(ends))));
-        }
-    }
+    lines.extend(ending(status));
     if status.failed_handshakes > 0 {
         let reasons = status.handshake_failures.in_words().into_iter().filter(|(count, _)| *count > 0);
         let reasons: Vec<String> = reasons.map(|(count, why)| format!("{count} {why}")).collect();
-        let text = format!("{} handshakes failed: {}", status.failed_handshakes, reasons.join(", "));
+        let count = status.failed_handshakes;
+        let handshakes = if count == 1 { "handshake" } else { "handshakes" };
+        let text = format!("{count} {handshakes} failed: {}", reasons.join(", "));
         lines.push((Tone::Plain, text));
     }
     for one in &status.distrusting {
@@ -190,6 +185,27 @@ fn tls(status: &Status) -> Vec<(Tone, String)> {
         lines.push((Tone::Odd, text));
     }
     lines
+}
+
+/// What ends soon enough for somebody to do something, or has.
+fn ending(status: &Status) -> Option<(Tone, String)> {
+    let served = &status.ca;
+    let (what, ends, renew) = if served.intermediate.is_none() {
+        ("the certificate", served.ends.filter(|ends| ca::is_overdue(*ends, status.now))?, "renew it")
+    } else {
+        let near = |ends: &Timestamp| ca::is_near_end(*ends, status.now);
+        match (served.root_ends.filter(near), served.ends.filter(near)) {
+            (Some(ends), _) => ("the root", ends, "ztgate certs verify"),
+            (None, Some(ends)) => ("the intermediate", ends, "ztgate certs rotate"),
+            (None, None) => return None,
+        }
+    };
+    let day = ends.strftime("%Y-%m-%d");
+    Some(if ends < status.now {
+        (Tone::Bad, format!("{what} ended on {day}, so every device warns: {renew}"))
+    } else {
+        (Tone::Odd, format!("{what} ends on {day}: {renew}"))
+    })
 }
 
 /// One line an address, with its ports; what cannot be had has a line of its own.

@@ -157,11 +157,12 @@ async fn failed_handshakes_are_counted_by_reason() {
     assert_eq!(failed(&world, 3).await.distrust, 1);
 
     let late = trusting(root(&world), rustls::ALL_VERSIONS);
-    let mut late = rustls::ClientConfig::builder_with_details(late.crypto_provider().clone(), Arc::new(In2100))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots(&world))
-        .with_no_client_auth();
+    let mut late =
+        rustls::ClientConfig::builder_with_details(late.crypto_provider().clone(), Arc::new(In2100))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots(&world))
+            .with_no_client_auth();
     late.alpn_protocols = vec![b"h2".to_vec()];
     phone.tls_with(late, "wiki").await.unwrap_err();
     let counts = failed(&world, 4).await;

@@ -233,7 +233,10 @@ fn another_zone_a_wrong_clock_and_the_end_are_told_apart() {
     };
     assert!(error("internal", NOW).contains("is a CA for home.arpa, and the zone is internal"));
     assert!(error("home.arpa", Timestamp::UNIX_EPOCH).contains("timedatectl"));
-    assert!(error("home.arpa", ca.root_ends + std::time::Duration::from_secs(1)).contains("root.pem ended at 2046-"));
+    assert!(
+        error("home.arpa", ca.root_ends + std::time::Duration::from_secs(1))
+            .contains("root.pem ended at 2046-")
+    );
     let ended = error("home.arpa", ca.ends + std::time::Duration::from_secs(1));
     assert!(ended.contains("ended at 2036-") && ended.contains("ztgate certs rotate"), "{ended}");
 }

@@ -65,5 +65,6 @@ fn given(file: &Path) -> anyhow::Result<Zeroizing<String>> {
 }
 
 fn ask(question: &str) -> anyhow::Result<Zeroizing<String>> {
-    terminal::ask_unseen(question).context("there is no terminal to ask on; name a file: --passphrase-file FILE")
+    terminal::ask_unseen(question)
+        .context("there is no terminal to ask on; name a file: --passphrase-file FILE")
 }

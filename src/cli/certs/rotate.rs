@@ -42,7 +42,9 @@ pub fn run(
     }
     writeln!(out, "now     {}, valid until {}", rotated.after.subject, day(rotated.after.ends))?;
     let (code, words) = match taken_over(config, &rotated.after.sha256) {
-        TakenOver::Yes => (ExitCode::SUCCESS, "The running gateway signs with it. No device has to do anything."),
+        TakenOver::Yes => {
+            (ExitCode::SUCCESS, "The running gateway signs with it. No device has to do anything.")
+        }
         TakenOver::NotRunning => (ExitCode::SUCCESS, "No gateway runs here; the next one signs with it."),
         TakenOver::Unused => (
             ExitCode::SUCCESS,

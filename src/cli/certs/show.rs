@@ -65,7 +65,9 @@ fn show(certificate: &Description, tls: &Tls, now: Timestamp, out: &mut dyn Writ
     }
     let served = match (*role, tls) {
         ("served", _) => "this one, for every name",
-        ("intermediate", Tls::PrivateCa) => "a certificate of 90 days for each name, made and renewed in memory",
+        ("intermediate", Tls::PrivateCa) => {
+            "a certificate of 90 days for each name, made and renewed in memory"
+        }
         ("intermediate", _) => "nothing: [tls] in ztgate.toml names certificates from elsewhere",
         _ => return Ok(()),
     };

@@ -74,9 +74,7 @@ fn the_ca_is_shown() {
     assert!(root.starts_with("-----BEGIN CERTIFICATE-----"));
     assert_eq!(root.matches("BEGIN").count(), 1);
 
-    for (platform, part) in
-        [("apple", "<plist"), ("windows", "X509Certificate2"), ("linux", "#!/bin/sh")]
-    {
+    for (platform, part) in [("apple", "<plist"), ("windows", "X509Certificate2"), ("linux", "#!/bin/sh")] {
         let text = house.said(&["trust", platform]);
         assert!(text.contains(part) && !text.contains("{{"), "{platform}");
     }
@@ -121,7 +119,8 @@ fn the_root_s_key_goes_to_a_stick_and_comes_back_for_a_rotation() {
     let said = house.said(&["rotate", "--root-key", &stick, "--passphrase-file", &passphrase]);
     assert!(said.contains("No gateway runs here; the next one signs with it."), "{said}");
     let after = house.said(&["show", "--json"]);
-    let [before, after] = [before, after].map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
+    let [before, after] =
+        [before, after].map(|text| serde_json::from_str::<serde_json::Value>(&text).unwrap());
     assert_eq!(before[0], after[0], "the root stays");
     assert_ne!(before[1]["sha256"], after[1]["sha256"]);
 

@@ -14,7 +14,8 @@ pub fn on_disk(config: &Config, now: Timestamp) -> Vec<Finding> {
     let checked = match &config.tls {
         Tls::Files { certificate, key } => {
             // What cannot be laid out has no names to cover, and is told elsewhere.
-            let names = Site::new(config, None).map(|site| site.names().map(str::to_owned).collect::<Vec<_>>());
+            let names =
+                Site::new(config, None).map(|site| site.names().map(str::to_owned).collect::<Vec<_>>());
             ca::verify_files(certificate, key, &names.unwrap_or_default(), now)
         }
         Tls::PrivateCa => ca::verify(&config.state_dir, &config.zone, now),
@@ -51,9 +52,14 @@ pub fn in_use(config: &Config, status: &Status) -> Vec<Finding> {
     let served = &status.ca;
     if let Some(why) = &served.error {
         let until = served.ends.map(|ends| format!(", until {}", ends.strftime("%Y-%m-%d")));
-        let what =
-            format!("the newest certificates are not served: {why}; the last good ones are{}", until.unwrap_or_default());
-        return vec![Finding::bad(what, "mend the files; they are taken over at once, or by: systemctl reload ztgate")];
+        let what = format!(
+            "the newest certificates are not served: {why}; the last good ones are{}",
+            until.unwrap_or_default()
+        );
+        return vec![Finding::bad(
+            what,
+            "mend the files; they are taken over at once, or by: systemctl reload ztgate",
+        )];
     }
     let Some(used) = &served.intermediate else { return Vec::new() };
     let on_disk = ca::describe(&config.state_dir).ok().and_then(|mut all| all.pop());
