@@ -134,7 +134,11 @@ impl Gateway {
         for route in site.routes() {
             resolver.refresh(&route.place);
         }
-        let certificates = CurrentCertificates::new(certificates(&first_config, &site, &world.clock)?);
+        let (certificates, fault) = certificates(&first_config, &site, &world.clock)?;
+        let certificates = CurrentCertificates::new(certificates);
+        if let Some(why) = &fault {
+            tracing::error!("devices will not believe what is served: {why}");
+        }
         let tls = ServerConfigs::new(&certificates)?;
         let limits = world.limits.within(open_files(), world.threads);
         let (notifier, notifying) = Notifier::start(config.subscribe(), &state_dir, world.clock.clone());
@@ -151,7 +155,7 @@ impl Gateway {
             judged_by: ArcSwapOption::empty(),
             changed: watch::Sender::new(0),
             certificates,
-            certificate_fault: ArcSwapOption::empty(),
+            certificate_fault: ArcSwapOption::new(fault.map(|why| Arc::new(why.to_string()))),
             resolver: resolver.clone(),
             overlay: world.overlay,
             members: world.members,
@@ -285,13 +289,19 @@ fn open_files() -> u64 {
     })
 }
 
-fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<Certificates, CaError> {
+/// What is served first, and why no device believes it, if none does.
+fn certificates(
+    config: &Config,
+    site: &Site,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Certificates, Option<CaError>), CaError> {
     match &config.tls {
         Tls::PrivateCa | Tls::Acme(_) => {
             let ca = Ca::open_or_create(&config.state_dir, &config.zone, clock.now())?;
-            Certificates::issued(Arc::new(ca), site.names(), clock.clone())
+            let void = ca.void(clock.now());
+            Ok((Certificates::issued(Arc::new(ca), site.names(), clock.clone())?, void))
         }
-        Tls::Files { certificate, key } => Certificates::from_pem(certificate, key, clock.now()),
+        Tls::Files { certificate, key } => Certificates::from_pem_whenever(certificate, key, clock.now()),
     }
 }
 

@@ -100,14 +100,17 @@ pub struct Ca {
     root: CertificateDer<'static>,
     intermediate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    begins: Timestamp,
     ends: Timestamp,
     root_ends: Timestamp,
+    layout: Layout,
 }
 
 impl Ca {
     /// Opens the CA in `STATE_DIR/certs`; makes it there if there is none yet.
     ///
-    /// An existing root's key is never opened, so that it may be kept elsewhere.
+    /// An existing root's key is never opened, so that it may be kept elsewhere. One that has ended is opened all the same
+    /// ([`Ca::void`] tells): plain HTTP, and whoever clicks through a warning, need a gateway that runs.
     ///
     /// # Errors
     /// A CA for another zone, one with a file missing, or files that others can read or that do not belong together:
@@ -120,18 +123,19 @@ impl Ca {
         if files::is_vacant(&dir)? {
             create(&dir, zone, now)?;
         }
-        Self::open(&Layout::of(state_dir)?, zone, now)
+        Self::open(Layout::of(state_dir)?, zone, now)
     }
 
     /// Opens the CA in `STATE_DIR/certs` anew, as after a rotation.
     ///
     /// # Errors
-    /// As by [`Ca::open_or_create`]; and there is none.
+    /// As by [`Ca::open_or_create`]; there is none; or it is void by that clock.
     pub fn reopen(state_dir: &Path, zone: &Zone, now: Timestamp) -> Result<Self, CaError> {
-        Self::open(&super::describe::existing(state_dir)?, zone, now)
+        let ca = Self::open(super::describe::existing(state_dir)?, zone, now)?;
+        ca.void(now).map_or(Ok(ca), Err)
     }
 
-    pub(super) fn open(layout: &Layout, zone: &Zone, now: Timestamp) -> Result<Self, CaError> {
+    pub(super) fn open(layout: Layout, zone: &Zone, now: Timestamp) -> Result<Self, CaError> {
         for file in [&layout.root, layout.issuer.certificate(), layout.issuer.key()] {
             if !files::exists(file)? {
                 return Err(CaError::Missing { file: file.to_owned(), dir: layout.dir.clone() });
@@ -139,23 +143,28 @@ impl Ca {
         }
         let root = pem::chain(&layout.root)?.swap_remove(0);
         let (intermediate, key) = layout.issuer.read()?;
-        let root_ends = judge(layout, &layout.root, &root, zone)?;
-        let ends = judge(layout, layout.issuer.certificate(), &intermediate, zone)?.min(root_ends);
-        if root_ends < now {
-            return Err(CaError::CaEnded {
-                file: layout.root.clone(),
-                at: root_ends,
-                dir: layout.dir.clone(),
-            });
-        }
-        if ends < now {
-            let file = layout.issuer.certificate().to_owned();
-            return Err(CaError::IntermediateEnded { file, at: ends });
-        }
+        let (begins, root_ends) = judge(&layout, &layout.root, &root, zone)?;
+        let (began, ends) = judge(&layout, layout.issuer.certificate(), &intermediate, zone)?;
+        let (begins, ends) = (begins.max(began), ends.min(root_ends));
         let issuer = Issuer::from_ca_cert_der(&intermediate, key)?;
-        let ca = Self { zone: zone.clone(), root, intermediate, issuer, ends, root_ends };
-        ca.prove(now).map_err(|reason| CaError::Mixed { dir: layout.dir.clone(), reason })?;
+        let ca = Self { zone: zone.clone(), root, intermediate, issuer, begins, ends, root_ends, layout };
+        // Whether they belong together is not the clock's to say.
+        ca.prove(now.clamp(ca.begins, ca.ends.max(ca.begins)))
+            .map_err(|reason| CaError::Mixed { dir: ca.layout.dir.clone(), reason })?;
         Ok(ca)
+    }
+
+    /// Why no device believes it at this time, if none does.
+    pub fn void(&self, now: Timestamp) -> Option<CaError> {
+        let Layout { dir, root, issuer, .. } = &self.layout;
+        let file = issuer.certificate().to_owned();
+        if now < self.begins {
+            Some(CaError::NotYet { file, at: self.begins })
+        } else if now > self.root_ends {
+            Some(CaError::CaEnded { file: root.clone(), at: self.root_ends, dir: dir.clone() })
+        } else {
+            (now > self.ends).then_some(CaError::IntermediateEnded { file, at: self.ends })
+        }
     }
 
     /// Issues a certificate for one name in the zone: with the intermediate, ready to be served. About 50 us.
@@ -248,19 +257,19 @@ impl fmt::Debug for Ca {
     }
 }
 
-/// When a CA's certificate ends, if it is one for that zone.
+/// When a CA's certificate begins and ends, if it is one for that zone.
 fn judge(
     layout: &Layout,
     file: &Path,
     certificate: &CertificateDer<'_>,
     zone: &Zone,
-) -> Result<Timestamp, CaError> {
+) -> Result<(Timestamp, Timestamp), CaError> {
     let facts = pem::facts(file, certificate)?;
     if facts.zones != [zone.as_str()] {
         let found = if facts.zones.is_empty() { "any name".into() } else { facts.zones.join(", ") };
         return Err(CaError::OtherZone { dir: layout.dir.clone(), found, wanted: zone.clone() });
     }
-    Ok(facts.ends)
+    Ok((facts.begins, facts.ends))
 }
 
 fn create(dir: &Path, zone: &Zone, now: Timestamp) -> Result<(), CaError> {

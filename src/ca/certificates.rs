@@ -59,14 +59,28 @@ impl Certificates {
     /// # Errors
     /// A key that others can read or that is another certificate's, and a certificate that is not valid now.
     pub fn from_pem(certificate: &Path, key: &Path, now: Timestamp) -> Result<Self, CaError> {
+        let (given, void) = Self::from_pem_whenever(certificate, key, now)?;
+        void.map_or(Ok(given), Err)
+    }
+
+    /// The same where there is nothing better to serve: also a certificate that has ended or not begun, with the error that
+    /// says so.
+    ///
+    /// # Errors
+    /// As by [`Certificates::from_pem`], but for the time.
+    pub fn from_pem_whenever(
+        certificate: &Path,
+        key: &Path,
+        now: Timestamp,
+    ) -> Result<(Self, Option<CaError>), CaError> {
         let chain = pem::chain(certificate)?;
         let facts = pem::facts(certificate, &chain[0])?;
-        if facts.ends < now {
-            return Err(CaError::Ended { file: certificate.to_owned(), at: facts.ends });
-        }
-        if facts.begins > now {
-            return Err(CaError::NotYet { file: certificate.to_owned(), at: facts.begins });
-        }
+        let file = || certificate.to_owned();
+        let void = if facts.ends < now {
+            Some(CaError::Ended { file: file(), at: facts.ends })
+        } else {
+            (facts.begins > now).then(|| CaError::NotYet { file: file(), at: facts.begins })
+        };
         let secret = files::read_secret(key, false)?;
         let malformed = |reason: String| CaError::Malformed { file: key.to_owned(), reason };
         let private = PrivateKeyDer::from_pem_slice(secret.as_bytes()).map_err(|error| {
@@ -79,7 +93,7 @@ impl Certificates {
                 }
                 other => malformed(other.to_string()),
             })?;
-        Ok(Self { source: Source::Given { key: Arc::new(pair), ends: facts.ends } })
+        Ok((Self { source: Source::Given { key: Arc::new(pair), ends: facts.ends } }, void))
     }
 
     /// The snapshot for these names from now on, with the leaves that there are. PEM files are read anew by
@@ -373,6 +387,25 @@ mod tests {
         assert_eq!(name_in(&fewer.get(Some(NAMES[0])).unwrap()), "gate.home.arpa", "no longer configured");
         let again = fewer.renamed(NAMES).unwrap();
         assert!(!Arc::ptr_eq(&wiki, &again.get(Some(NAMES[0])).unwrap()), "what went is forgotten");
+    }
+
+    #[test]
+    fn a_rotated_intermediate_signs_at_the_next_handshake_and_an_old_one_keeps_its_leaves() {
+        let (dir, clock, first) = world();
+        let reopened = || Ca::reopen(dir.path(), &"home.arpa".parse().unwrap(), clock.now()).unwrap();
+        let leaf = first.get(Some(NAMES[0])).unwrap();
+        let same = first.by(reopened(), NAMES).unwrap();
+        assert!(Arc::ptr_eq(&leaf, &same.get(Some(NAMES[0])).unwrap()));
+
+        let crate::ca::RootKeyFile::Open(key) = crate::ca::RootKeyFile::read(dir.path(), None).unwrap()
+        else {
+            unreachable!()
+        };
+        crate::ca::rotate(dir.path(), key, clock.now()).unwrap();
+        let rotated = same.by(reopened(), NAMES).unwrap();
+        let new = rotated.get(Some(NAMES[0])).unwrap();
+        assert_eq!(new.cert[1], *rotated.authority().unwrap().intermediate());
+        assert_ne!(new.cert[1], leaf.cert[1]);
     }
 
     #[test]

@@ -112,6 +112,7 @@ fn lasting(params: &mut CertificateParams, now: Timestamp, life: Duration, at_mo
     let end = now.as_second().saturating_add_unsigned(life.as_secs());
     let end = at_most.map_or(end, |limit| end.min(limit.as_second()));
     let since_1970 = |seconds: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.max(0) as u64);
-    params.not_before = since_1970(now.as_second().saturating_sub_unsigned(BACKDATED.as_secs()));
+    // What is issued past its issuer's end is void, and still no nonsense.
+    params.not_before = since_1970(now.as_second().saturating_sub_unsigned(BACKDATED.as_secs()).min(end));
     params.not_after = since_1970(end);
 }

@@ -69,7 +69,7 @@ pub fn verify(state_dir: &Path, zone: &Zone, now: Timestamp) -> Vec<Checked> {
     let mut checked = Vec::new();
     checked.extend(certificate("root", &layout.root, NEW_CA, now));
     checked.extend(certificate("intermediate", layout.issuer.certificate(), ROTATE, now));
-    checked.push(match Ca::open(&layout, zone, now) {
+    checked.push(match existing(state_dir).and_then(|layout| Ca::open(layout, zone, now)) {
         Ok(ca) => together(&ca, now),
         Err(error) => Checked::error(&error),
     });

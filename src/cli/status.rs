@@ -163,8 +163,9 @@ fn tls(status: &Status) -> Vec<(Tone, String)> {
     let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
     let served = &status.ca;
     if let Some(why) = &served.error {
-        let until = served.ends.map(|ends| format!(" until {}", day(ends))).unwrap_or_default();
-        lines.push((Tone::Bad, format!("{why}; what was served before goes on{until}")));
+        let lasting = served.ends.filter(|ends| *ends > status.now);
+        let until = lasting.map(|ends| format!("; what is served meanwhile lasts until {}", day(ends)));
+        lines.push((Tone::Bad, format!("{why}{}", until.unwrap_or_default())));
     }
     lines.extend(ending(status));
     if status.failed_handshakes > 0 {

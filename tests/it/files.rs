@@ -91,6 +91,26 @@ async fn certificates_that_will_not_do_leave_the_last_good_one_and_say_so() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_ended_keeps_no_gateway_from_starting() {
+    let world = World::new()
+        .gateway_lines("[tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n")
+        .member("red-phone")
+        .service("wiki", echo())
+        .allow("red-phone", "wiki");
+    Pair::lasting(&NAMES, 2020, 2021).write(world.folder());
+    let mut world = world.start().await;
+    world.from("red-phone").get("wiki", "/").await.is(200);
+    let why = world.gateway().status().ca.error.unwrap();
+    assert!(why.contains("the certificate ended at 2021-01-01T00:00:00Z; renew it"), "{why}");
+
+    let new = Pair::new(&NAMES);
+    new.write(world.folder());
+    world.reload(|_| ()).await.unwrap();
+    assert_eq!(world.gateway().status().ca.error, None);
+    assert!(shows(&world, &new).await);
+}
+
+#[tokio::test]
 async fn a_changed_port_waits_for_a_restart_and_the_rest_of_the_file_does_not() {
     let mut world = World::new()
         .member("red-phone")

@@ -228,17 +228,38 @@ fn what_is_wrong_on_disk_is_said_and_never_replaced() {
 #[test]
 fn another_zone_a_wrong_clock_and_the_end_are_told_apart() {
     let (dir, ca) = made();
-    let error = |zone: &str, now| {
-        Ca::open_or_create(dir.path(), &zone.parse().unwrap(), now).unwrap_err().to_string()
-    };
+    let second = std::time::Duration::from_secs(1);
+    let error =
+        |zone: &str, now| Ca::reopen(dir.path(), &zone.parse().unwrap(), now).unwrap_err().to_string();
     assert!(error("internal", NOW).contains("is a CA for home.arpa, and the zone is internal"));
-    assert!(error("home.arpa", Timestamp::UNIX_EPOCH).contains("timedatectl"));
-    assert!(
-        error("home.arpa", ca.root_ends + std::time::Duration::from_secs(1))
-            .contains("root.pem ended at 2046-")
-    );
-    let ended = error("home.arpa", ca.ends + std::time::Duration::from_secs(1));
+    assert!(error("home.arpa", ca.root_ends + second).contains("root.pem ended at 2046-"));
+    let ended = error("home.arpa", ca.ends + second);
     assert!(ended.contains("ended at 2036-") && ended.contains("ztgate certs rotate"), "{ended}");
+    let behind = error("home.arpa", ca.begins - second);
+    assert!(behind.contains("begins at 2026-10-31") && behind.contains("timedatectl"), "{behind}");
+
+    let at_1970 = Ca::open_or_create(dir.path(), &zone(), Timestamp::UNIX_EPOCH).unwrap_err().to_string();
+    assert!(at_1970.contains("timedatectl"), "{at_1970}");
+}
+
+/// Neither a clock that is wrong at boot nor an end that nobody saw coming keeps a gateway from starting.
+#[test]
+fn a_ca_that_is_void_by_the_clock_is_opened_and_says_so() {
+    let (dir, ca) = made();
+    let day = std::time::Duration::from_secs(86_400);
+    for (now, void) in [
+        (NOW, false),
+        (ca.begins - day, true),
+        (ca.ends + day, true),
+        (ca.root_ends + day, true),
+        (ca.ends - day, false),
+    ] {
+        let opened = Ca::open_or_create(dir.path(), &zone(), now).unwrap();
+        assert_eq!(opened.void(now).is_some(), void, "{now}");
+        let leaf = opened.leaf("wiki.home.arpa", now).unwrap();
+        let facts = pem::facts(Path::new("leaf"), &leaf.cert[0]).unwrap();
+        assert!(facts.begins <= facts.ends && facts.ends <= ca.ends, "{now}");
+    }
 }
 
 #[test]

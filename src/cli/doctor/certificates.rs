@@ -51,11 +51,10 @@ fn finding(checked: Checked) -> Finding {
 pub fn in_use(config: &Config, status: &Status) -> Vec<Finding> {
     let served = &status.ca;
     if let Some(why) = &served.error {
-        let until = served.ends.map(|ends| format!(", until {}", ends.strftime("%Y-%m-%d")));
-        let what = format!(
-            "the newest certificates are not served: {why}; the last good ones are{}",
-            until.unwrap_or_default()
-        );
+        let lasting = served.ends.filter(|ends| *ends > status.now);
+        let until = lasting
+            .map(|ends| format!("; what is served meanwhile lasts until {}", ends.strftime("%Y-%m-%d")));
+        let what = format!("{why}{}", until.unwrap_or_default());
         return vec![Finding::bad(
             what,
             "mend the files; they are taken over at once, or by: systemctl reload ztgate",
