@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use crate::ca::{self, RootKeyFile};
+use crate::ca::{self, CaError, RootKeyFile};
 
 use super::passphrase::PassphraseArgs;
 
@@ -30,7 +30,13 @@ pub enum RootKeyCommand {
 
 pub fn run(command: &RootKeyCommand, state_dir: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     let usual = RootKeyFile::usual(state_dir)?;
-    let file = RootKeyFile::read(state_dir, None)?;
+    let file = RootKeyFile::read(state_dir, None).map_err(|error| match error {
+        CaError::NoRootKey { .. } => anyhow::anyhow!(
+            "the root's key is not on this machine any more, and that is well; a rotation takes it from where it is: \
+             ztgate certs rotate --root-key FILE"
+        ),
+        other => other.into(),
+    })?;
     match command {
         RootKeyCommand::Export { file: copy, remove, passphrase } => {
             let (key, passphrase) = match file {

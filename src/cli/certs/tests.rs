@@ -113,6 +113,8 @@ fn the_root_s_key_goes_to_a_stick_and_comes_back_for_a_rotation() {
     assert!(!usual.exists());
     assert!(house.said(&["show"]).contains("key        not on this machine"));
 
+    let gone = house.says(&["root-key", "export", &stick, "--passphrase-file", &passphrase]).unwrap_err();
+    assert!(gone.to_string().contains("not on this machine any more"), "{gone}");
     let without = house.says(&["rotate"]).unwrap_err().to_string();
     assert!(without.contains("--root-key FILE"), "{without}");
     let before = house.said(&["show", "--json"]);

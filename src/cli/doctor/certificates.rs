@@ -54,7 +54,7 @@ pub fn in_use(config: &Config, status: &Status) -> Vec<Finding> {
         let lasting = served.ends.filter(|ends| *ends > status.now);
         let until = lasting
             .map(|ends| format!("; what is served meanwhile lasts until {}", ends.strftime("%Y-%m-%d")));
-        let what = format!("{why}{}", until.unwrap_or_default());
+        let what = format!("the running gateway says: {why}{}", until.unwrap_or_default());
         return vec![Finding::bad(
             what,
             "mend the files; they are taken over at once, or by: systemctl reload ztgate",

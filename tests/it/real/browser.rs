@@ -93,8 +93,15 @@ fn a_browser_that_trusts_the_root_opens_pages_and_websockets_over_tls() {
     let Some(browser) = Browser::open(door.folder.path()) else { return };
     let distrusted = browser.dom(&door.https("films", "/"));
     assert!(!distrusted.contains("You are"), "{distrusted}");
+    let distrusting = || {
+        let status = door.json(&["status", "--json"]);
+        let list = status["distrusting"].as_array().unwrap();
+        list.iter().map(|one| one["device"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(distrusting(), ["laptop"]);
     browser.trust(&certutil, &door.root());
     let films = browser.dom(&door.https("films", "/"));
     assert!(films.contains("You are <b>laptop</b>"), "{films}");
+    assert!(distrusting().is_empty());
     assert!(browser.comes_to_show(&door.https("chat", "/"), "Here now: laptop"));
 }
