@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    const CONFIG: &str = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n";
+    const CONFIG: &str = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\nstate_dir = \"state\"\n";
     const DEVICES: &str = "[device.laptop]\nid = \"c4c8812898\"\n";
 
     #[tokio::test]
@@ -138,6 +138,8 @@ mod tests {
         std::fs::create_dir(&policy).unwrap();
         std::fs::write(&file, CONFIG).unwrap();
         std::fs::write(policy.join("devices.toml"), DEVICES).unwrap();
+        let issuer = ca::issuer_file(&folder.path().join("state"));
+        std::fs::create_dir_all(issuer.parent().unwrap()).unwrap();
         let mut changes = Changes::watch(&config::load(&file).unwrap());
 
         let replaced = || {
@@ -146,7 +148,13 @@ mod tests {
             std::fs::rename(draft, &file).unwrap();
         };
         let device_list_written = || std::fs::write(policy.join("devices.toml"), DEVICES).unwrap();
-        let steps: [(&str, &dyn Fn()); 8] = [
+        let rotated = || {
+            let draft = issuer.with_extension("partial");
+            std::fs::write(&draft, "").unwrap();
+            std::fs::rename(draft, &issuer).unwrap();
+        };
+        let steps: [(&str, &dyn Fn()); 9] = [
+            ("an intermediate rotated", &rotated),
             ("replaced by an editor", &replaced),
             ("and again", &replaced),
             ("written in place", &|| std::fs::write(&file, CONFIG).unwrap()),

@@ -76,6 +76,7 @@ pub enum Failure {
     Slow,
     /// The device went away in the middle, without a word.
     Left,
+    /// The last one, which [`Failures`] counts on.
     Other,
 }
 
@@ -121,7 +122,7 @@ impl Failure {
 
 /// One thread's failed handshakes.
 #[derive(Debug, Default)]
-pub(super) struct Failures([AtomicU64; 7]);
+pub(super) struct Failures([AtomicU64; Failure::Other as usize + 1]);
 
 impl Failures {
     pub fn count(&self, why: Failure) {
@@ -159,16 +160,16 @@ impl FailureCounts {
         self.in_words().into_iter().map(|(count, _)| count).sum()
     }
 
-    /// Each count with what it counts, for people.
+    /// Each count with its reason, for people.
     pub fn in_words(self) -> [(u64, &'static str); 7] {
         [
-            (self.distrust, "the device does not trust the certificate"),
-            (self.expired, "the certificate has ended by the device's clock"),
-            (self.nothing_in_common, "no version or cipher in common"),
-            (self.not_tls, "no TLS, but plain http, say"),
-            (self.slow, "too slow"),
-            (self.left, "left in the middle"),
-            (self.other, "other reasons"),
+            (self.distrust, "for distrust of the certificate"),
+            (self.expired, "for a certificate that has ended by the device's clock"),
+            (self.nothing_in_common, "for want of a common version or cipher"),
+            (self.not_tls, "for plain http, or whatever else is no TLS"),
+            (self.slow, "for slowness"),
+            (self.left, "broken off"),
+            (self.other, "for other reasons"),
         ]
     }
 }

@@ -50,7 +50,7 @@ fn a_device_without_the_root_is_told_of_with_the_page_that_helps() {
         let help = format!("open on it: http://gate.localhost:{}/trust", door.port());
         status.contains("laptop does not trust the root")
             && status.contains(&help)
-            && status.contains("1 handshake failed: 1 the device does not trust the certificate")
+            && status.contains("1 handshake failed: 1 for distrust of the certificate")
     });
     assert!(told, "{:?}", door.ztgate(&["status"]));
     assert_eq!(door.json(&["status", "--json"])["handshake_failures"]["distrust"], 1);
