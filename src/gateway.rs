@@ -4,6 +4,7 @@
 mod keep;
 mod names;
 mod report;
+mod served;
 mod tell;
 
 use std::fs::{File, TryLockError};
@@ -18,8 +19,8 @@ use tokio::task::JoinSet;
 use crate::acme::{self, AcmeStatus};
 use crate::admin;
 use crate::audit::{AuditGauge, Auditor, Retention};
-use crate::ca::trust::TrustKit;
-use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
+use crate::ca::trust::{self, TrustKit};
+use crate::ca::{Ca, CaError, Certificates, CurrentCertificates, ServerConfigs};
 use crate::config::names::{Bearer, clashes};
 use crate::config::{Config, Problem, Problems, Tls};
 use crate::identity::{IdentityProof, Member, Origin, Roster};
@@ -105,6 +106,8 @@ struct Inner {
     judged_by: ArcSwapOption<Roster>,
     changed: watch::Sender<u64>,
     certificates: Arc<CurrentCertificates>,
+    /// Why the certificates that lie on disk now are not served.
+    certificate_fault: ArcSwapOption<String>,
     resolver: Resolver,
     overlay: watch::Receiver<Overlay>,
     members: RosterFeed,
@@ -141,13 +144,14 @@ impl Gateway {
         for route in site.routes() {
             resolver.refresh(&route.place);
         }
-        let certificates = CurrentCertificates::new(certificates(&first_config, &site, &world.clock)?);
-        let tls = ca::server_config(certificates.clone(), Alpn::Http2)?;
-        let http1 = ca::server_config(certificates.clone(), Alpn::Http1)?;
-        let strangers = Arc::new(StrangerCertificates(certificates.clone()));
-        let strangers = ca::server_config(strangers, Alpn::Http2)?;
+        let (certificates, fault) = certificates(&first_config, &site, &world.clock)?;
+        let certificates = CurrentCertificates::new(certificates);
+        if let Some(why) = &fault {
+            tracing::error!("devices will not believe what is served: {why}");
+        }
+        let tls = ServerConfigs::new(&certificates)?;
         let trust = match &first_config.tls {
-            Tls::PrivateCa => Some(Arc::new(TrustKit::from(&ca::trust::Root::read(&state_dir)?))),
+            Tls::PrivateCa => Some(Arc::new(TrustKit::from(&trust::Root::read(&state_dir)?))),
             Tls::Files { .. } | Tls::Acme(_) => None,
         };
         let limits = world.limits.within(open_files(), world.threads);
@@ -156,7 +160,7 @@ impl Gateway {
         let (tell_published, published) = watch::channel(None);
         let (notifier, notifying) = Notifier::start(config.subscribe(), &state_dir, world.clock.clone());
         let news = world.members.news.subscribe();
-        let stats: Vec<Arc<ThreadStats>> = (0..world.threads).map(|_| Arc::default()).collect();
+        let stats = ThreadStats::for_threads(world.threads);
         let inner = Arc::new(Inner {
             started: world.clock.now(),
             clock: world.clock.clone(),
@@ -168,6 +172,7 @@ impl Gateway {
             judged_by: ArcSwapOption::empty(),
             changed: watch::Sender::new(0),
             certificates,
+            certificate_fault: ArcSwapOption::new(fault.map(|why| Arc::new(why.to_string()))),
             resolver: resolver.clone(),
             overlay: world.overlay,
             members: world.members,
@@ -199,6 +204,7 @@ impl Gateway {
         tasks.spawn(keep::snapshot(inner.clone(), ready));
         tasks.spawn(keep::binds(inner.clone(), binds));
         tasks.spawn(keep::faults(inner.clone(), reported));
+        tasks.spawn(served::retry(inner.clone()));
         tasks.spawn(tell::news(inner.clone(), news, notifier));
         tasks.spawn(notifying);
         let (addresses, own_addresses) = watch::channel(Arc::from([]));
@@ -218,8 +224,6 @@ impl Gateway {
                 means: Means {
                     shared: first.clone(),
                     tls: tls.clone(),
-                    http1: http1.clone(),
-                    strangers: strangers.clone(),
                     clock: world.clock.clone(),
                     proof: world.proof,
                     trust: trust.clone(),
@@ -318,17 +322,23 @@ fn open_files() -> u64 {
     })
 }
 
-fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<Certificates, CaError> {
+/// What is served first, and why no device believes it, if none does.
+fn certificates(
+    config: &Config,
+    site: &Site,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Certificates, Option<CaError>), CaError> {
     let from_acme = matches!(config.tls, Tls::Acme(_));
     if let Some(kept) = from_acme.then(|| acme::kept(config, clock.now())).flatten() {
-        return Ok(kept);
+        return Ok((kept, None));
     }
     match &config.tls {
         Tls::PrivateCa | Tls::Acme(_) => {
             let ca = Ca::open_or_create(&config.state_dir, &config.zone, clock.now())?;
-            Certificates::issued(Arc::new(ca), site.names(), clock.clone())
+            let void = ca.void(clock.now());
+            Ok((Certificates::issued(Arc::new(ca), site.names(), clock.clone())?, void))
         }
-        Tls::Files { certificate, key } => Certificates::from_pem(certificate, key, clock.now()),
+        Tls::Files { certificate, key } => Certificates::from_pem_whenever(certificate, key, clock.now()),
     }
 }
 
@@ -389,23 +399,11 @@ impl Inner {
         }
         keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
-        let served = self.certificates.load();
-        let renewed = match &config.tls {
-            // The keeper's, which may replace it at any time.
-            Tls::Acme(_) if served.ends().is_some() => Ok(None),
-            Tls::PrivateCa | Tls::Acme(_) => served.renamed(site.names()).map(Some),
-            // Whoever renews them leaves the paths as they are.
-            Tls::Files { certificate, key } => {
-                Certificates::from_pem(certificate, key, self.clock.now()).map(Some)
-            }
-        };
-        let renewed = renewed.map_err(|error| error.to_string())?;
+        let renewed = self.renewed(&config, &site).map_err(|error| error.to_string())?;
         for route in site.routes() {
             self.resolver.refresh(&route.place);
         }
-        if let Some(renewed) = renewed {
-            self.certificates.replace(renewed);
-        }
+        self.serve(renewed);
         self.rules.store(Arc::new(Rules::compile(&config)));
         self.site.store(Arc::new(site));
         let warnings = config.warnings.clone();

@@ -11,7 +11,7 @@ mod status;
 
 pub use client::{AdminError, get, post};
 pub use server::{NftSource, State, serve};
-pub use status::{CertificatesStatus, Listener, Person, ServiceStatus, Status, Whois};
+pub use status::{CaStatus, CertificatesStatus, Distrusting, Listener, Person, ServiceStatus, Status, Whois};
 
 /// Where a gateway's socket is.
 pub fn socket(state_dir: &std::path::Path) -> std::path::PathBuf {

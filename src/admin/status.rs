@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::acme::AcmeStatus;
 use crate::model::{MemberId, MemberState, NetworkId};
 use crate::notify::NotifyStatus;
+use crate::proxy::FailureCounts;
 use crate::publish::PublishStatus;
 
 /// One screen: network, controller, roster, services, connections.
@@ -65,6 +66,11 @@ pub struct Status {
     pub requests: u64,
     pub closed_without_proof: u64,
     pub failed_handshakes: u64,
+    /// The same, by reason.
+    pub handshake_failures: FailureCounts,
+    /// Whose devices do not trust the root of the private CA, the newest last.
+    pub distrusting: Vec<Distrusting>,
+    pub ca: CaStatus,
     pub records_written: u64,
     pub records_lost: u64,
     pub audit_error: Option<String>,
@@ -85,6 +91,26 @@ pub struct CertificatesStatus {
     pub ends: Option<Timestamp>,
     /// How it stands with the ACME server, if there is one.
     pub acme: Option<AcmeStatus>,
+}
+
+/// Who vouches for the names, and until when.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CaStatus {
+    /// The private CA's intermediate in use, as the SHA-256 of its certificate; `None` where certificates come from elsewhere.
+    pub intermediate: Option<String>,
+    /// The end of that intermediate, or of the PEM file that is served.
+    pub ends: Option<Timestamp>,
+    pub root_ends: Option<Timestamp>,
+    /// Why what lies on disk now is not served. What was served before is, meanwhile.
+    pub error: Option<String>,
+}
+
+/// A member whose device refused a certificate of ours.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Distrusting {
+    pub member: MemberId,
+    pub device: Option<String>,
+    pub at: Timestamp,
 }
 
 /// A member in a list.

@@ -11,9 +11,11 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use crate::admin::Status;
+use crate::ca;
 use crate::notify::TargetStatus;
 
 use super::ask;
+use super::doctor::certificates::trust_page;
 use super::style::{Style, Tone, foreign};
 use super::time::span;
 
@@ -92,8 +94,8 @@ pub fn render(status: &Status, style: Style) -> String {
         );
         line("full", Tone::Bad, text);
     }
-    if status.failed_handshakes > 0 {
-        line("tls", Tone::Plain, format!("{} handshakes failed", status.failed_handshakes));
+    for (tone, text) in tls(status) {
+        line("tls", tone, text);
     }
     let (tone, text) = names::certificates(status);
     line("certificates", tone, text);
@@ -160,6 +162,58 @@ fn notify(target: &TargetStatus, now: Timestamp) -> String {
         let _ = write!(text, "; {}", foreign(&failure.why));
     }
     text
+}
+
+/// What is wrong with certificates or will be, handshakes that failed, and devices that a person can help.
+fn tls(status: &Status) -> Vec<(Tone, String)> {
+    let mut lines = Vec::new();
+    let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
+    let served = &status.ca;
+    if let Some(why) = &served.error {
+        let lasting = served.ends.filter(|ends| *ends > status.now);
+        let until = lasting.map(|ends| format!("; what is served meanwhile lasts until {}", day(ends)));
+        lines.push((Tone::Bad, format!("{why}{}", until.unwrap_or_default())));
+    }
+    lines.extend(ending(status));
+    if status.failed_handshakes > 0 {
+        let reasons = status.handshake_failures.in_words().into_iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<String> = reasons.map(|(count, why)| format!("{count} {why}")).collect();
+        let count = status.failed_handshakes;
+        let handshakes = if count == 1 { "handshake" } else { "handshakes" };
+        let text = format!("{count} {handshakes} failed: {}", reasons.join(", "));
+        lines.push((Tone::Plain, text));
+    }
+    for one in &status.distrusting {
+        let name = one.device.clone().unwrap_or_else(|| one.member.to_string());
+        let text = format!(
+            "{name} does not trust the root ({} ago); open on it: {}",
+            ago(one.at, status.now),
+            trust_page(status)
+        );
+        lines.push((Tone::Odd, text));
+    }
+    lines
+}
+
+/// What ends soon enough for somebody to do something, or has.
+fn ending(status: &Status) -> Option<(Tone, String)> {
+    let served = &status.ca;
+    let (what, ends, renew) = if served.intermediate.is_none() {
+        ("the certificate", served.ends.filter(|ends| ca::is_overdue(*ends, status.now))?, "renew it")
+    } else {
+        let near = |ends: &Timestamp| ca::is_near_end(*ends, status.now);
+        match (served.root_ends.filter(near), served.ends.filter(near)) {
+            (Some(ends), _) => ("the root", ends, "ztgate certs verify"),
+            (None, Some(ends)) => ("the intermediate", ends, "ztgate certs rotate"),
+            (None, None) => return None,
+        }
+    };
+    let day = ends.strftime("%Y-%m-%d");
+    Some(if ends < status.now {
+        (Tone::Bad, format!("{what} ended on {day}, so every device warns: {renew}"))
+    } else {
+        (Tone::Odd, format!("{what} ends on {day}: {renew}"))
+    })
 }
 
 /// One line an address, with its ports; what cannot be had has a line of its own.

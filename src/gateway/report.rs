@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::admin;
 use crate::config::{Config, Tls};
 use crate::identity::{Hazard, IdentityProof, Member, Roster};
 use crate::model::{Lane, MemberId, MemberState, NetworkId};
 use crate::overlay::{Overlay, OverlayState, nft};
-use crate::proxy::{Bind, ThreadStats};
+use crate::proxy::{Bind, Distrusting, FailureCounts, ThreadStats};
 use crate::services::{Route, Site};
 use crate::sync::DeviceView;
 
@@ -39,6 +40,7 @@ impl Inner {
         let audit = self.audit.read();
         let site = self.site.load_full();
         let sum = |count: fn(&ThreadStats) -> u64| self.stats.iter().map(|stats| count(stats)).sum();
+        let failures = self.stats.iter().map(|stats| stats.failed_handshakes()).sum::<FailureCounts>();
         let effective = roster.as_ref().map(|roster| self.effective(roster));
         let members = roster.as_ref().map(|roster| roster.sorted()).unwrap_or_default();
         let devices = self.members.devices.borrow().clone();
@@ -94,7 +96,10 @@ impl Inner {
             closed_for_want_of_room: sum(ThreadStats::over_all),
             requests: sum(ThreadStats::requests),
             closed_without_proof: sum(ThreadStats::no_proof),
-            failed_handshakes: sum(ThreadStats::failed_handshakes),
+            failed_handshakes: failures.total(),
+            handshake_failures: failures,
+            distrusting: self.distrusting(&members),
+            ca: self.ca_status(),
             records_written: audit.written,
             records_lost: audit.lost,
             audit_error: audit.last_error.as_ref().map(ToString::to_string),
@@ -122,6 +127,21 @@ impl Inner {
             ends,
             acme: matches!(config.tls, Tls::Acme(_)).then_some(acme),
         }
+    }
+
+    /// Whose devices do not trust the root. To distrust anybody else's certificate is nothing that our root could mend.
+    fn distrusting(&self, members: &[&Arc<Member>]) -> Vec<admin::Distrusting> {
+        if self.certificates.load().authority().is_none() {
+            return Vec::new();
+        }
+        // All threads keep one list.
+        let list = self.stats.first().map(|stats| stats.distrust().list()).unwrap_or_default();
+        let named = |Distrusting { member, at }| {
+            let known = members.iter().find(|known| known.id == member)?;
+            let device = known.device.as_ref().map(ToString::to_string);
+            Some(admin::Distrusting { member, device, at })
+        };
+        list.into_iter().filter_map(named).collect()
     }
 
     fn listeners(&self, overlay: &Overlay, config: &Config, ready: bool) -> Vec<admin::Listener> {

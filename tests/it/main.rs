@@ -19,6 +19,7 @@ mod refusals;
 mod requests;
 mod reuse;
 mod streams;
+mod tls;
 mod uploads;
 mod websockets;
 mod world;

@@ -30,7 +30,7 @@ use ztgate::overlay::{Overlay, OverlayState, Pinning};
 use ztgate::proxy::Limits;
 use ztgate::sync::{self, RosterFeed, RosterThread};
 
-pub use device::Device;
+pub use device::{Device, trusting};
 pub use plan::{Plan, reserve, secret_file};
 pub use upstream::{Upstream, echo};
 pub use wire::Wire;
