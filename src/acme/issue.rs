@@ -39,6 +39,8 @@ pub(super) struct Job<'a> {
     pub solver: &'a Solver,
     pub folder: &'a Folder,
     pub clock: &'a Arc<dyn Clock>,
+    /// Between the records and the server's look at them, for name servers that copy from the one that was changed.
+    pub settle: Duration,
 }
 
 /// Has a certificate issued, proves it and puts it in the bundle's place. Challenges are removed whatever comes of it.
@@ -177,6 +179,7 @@ async fn authorise(job: &Job<'_>, http: &Http, order: &mut Order) -> Result<(), 
         }
     }
     job.solver.present(job.folder, &challenges).await?;
+    tokio::time::sleep(job.settle).await;
     let mut authorisations = order.authorizations();
     while let Some(authorisation) = authorisations.next().await {
         let mut authorisation = authorisation.map_err(refused(READING, http))?;

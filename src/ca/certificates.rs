@@ -515,4 +515,60 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
     }
+
+    #[test]
+    fn a_bundle_is_whole_private_and_leads_from_one_to_the_next() {
+        use std::os::unix::fs::PermissionsExt;
+
+        use rcgen::{BasicConstraints, CertifiedIssuer, IsCa};
+        let issuer = || {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+        };
+        let (issuer, stranger) = (issuer(), issuer());
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["*.example.org".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 4, 1);
+        let leaf = params.signed_by(&key, &issuer).unwrap().pem();
+        let (secret, chain) = (key.serialize_pem(), issuer.pem());
+        let other = KeyPair::generate().unwrap().serialize_pem();
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bundle.pem");
+        let read = |text: &str, mode: u32, day: &str| {
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            Certificates::from_bundle(&file, format!("{day}T00:00:00Z").parse().unwrap())
+        };
+        let whole = format!("From: https://ca.example/dir\n{secret}{leaf}{chain}");
+        let bundle = read(&whole, 0o600, "2026-02-01").unwrap();
+        assert!(bundle.covers("wiki.example.org") && !bundle.covers("example.org"));
+        assert_eq!(bundle.begins().map(|at| at.to_string()).as_deref(), Some("2026-01-01T00:00:00Z"));
+
+        for (text, mode, day, part) in [
+            (&whole, 0o640, "2026-02-01", "may be read by others"),
+            (&whole, 0o600, "2025-12-31", "check the clock"),
+            (&whole, 0o600, "2026-04-02", "ended at 2026-04-01"),
+            (
+                &format!("{other}{leaf}{chain}"),
+                0o600,
+                "2026-02-01",
+                "is not the key of the first certificate",
+            ),
+            (
+                &format!("{secret}{leaf}{}", stranger.pem()),
+                0o600,
+                "2026-02-01",
+                "do not lead from one to the next",
+            ),
+            (&secret, 0o600, "2026-02-01", "no certificate in it"),
+            (&format!("{leaf}{chain}"), 0o600, "2026-02-01", "no private key"),
+            (&whole[..secret.len() + 200].to_owned(), 0o600, "2026-02-01", "no certificate"),
+        ] {
+            let error = read(text, mode, day).unwrap_err().to_string();
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
 }

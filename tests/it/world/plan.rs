@@ -78,6 +78,11 @@ impl Plan {
         self.lines.push_str(lines);
     }
 
+    /// Lines of the gateway's own instead of those that there are.
+    pub fn replace_lines(&mut self, lines: &str) {
+        lines.clone_into(&mut self.lines);
+    }
+
     pub fn remove_service(&mut self, name: &str) {
         self.services.retain(|service| service.name != name);
     }
