@@ -4,6 +4,7 @@
 mod keep;
 mod report;
 mod tell;
+mod zone;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::audit::{AuditGauge, Auditor, Retention};
 use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
 use crate::config::names::{self, Bearer};
 use crate::config::{Config, Problem, Problems, Tls};
+use crate::dns;
 use crate::identity::{IdentityProof, Member, Origin, Roster};
 use crate::linux;
 use crate::model::Clock;
@@ -29,6 +31,8 @@ use crate::proxy::{BindFault, Limits, Means, Shared, ThreadStats, Worker, Worker
 use crate::services::{Resolver, Site, SiteError};
 use crate::store::{self, StoreError};
 use crate::sync::RosterFeed;
+
+use zone::Names;
 
 /// What a gateway stands in: the parts that are not the same everywhere.
 pub struct World {
@@ -47,6 +51,8 @@ pub struct World {
     pub more_http_ports: Vec<u16>,
     /// Within these, as many connections as the process may have files.
     pub limits: Limits,
+    /// How much of DNS one member may have.
+    pub dns: dns::Limits,
     /// How much of the past the audit log keeps, and of whom.
     pub audit: Retention,
     /// Threads of the data path; one a core is best.
@@ -79,6 +85,7 @@ pub struct Gateway {
     inner: Arc<Inner>,
     tasks: JoinSet<()>,
     workers: Vec<Worker>,
+    dns: dns::Server,
     stop: watch::Sender<bool>,
     auditor: Auditor,
     /// Kept open for as long as the gateway runs.
@@ -102,7 +109,8 @@ struct Inner {
     overlay: watch::Receiver<Overlay>,
     members: RosterFeed,
     pinning: watch::Receiver<Pinning>,
-    faults: ArcSwap<Vec<BindFault>>,
+    faults: watch::Sender<Arc<Vec<BindFault>>>,
+    names: Names,
     stats: Vec<Arc<ThreadStats>>,
     /// Of all threads together.
     most_connections: u64,
@@ -155,7 +163,8 @@ impl Gateway {
             overlay: world.overlay,
             members: world.members,
             pinning: world.pinning,
-            faults: ArcSwap::default(),
+            faults: watch::Sender::default(),
+            names: Names::default(),
             stats: stats.clone(),
             most_connections: u64::from(limits.connections_of_all) * world.threads as u64,
             audit: auditor.gauge(),
@@ -180,6 +189,7 @@ impl Gateway {
         tasks.spawn(keep::snapshot(inner.clone(), ready));
         tasks.spawn(keep::binds(inner.clone(), binds));
         tasks.spawn(keep::faults(inner.clone(), reported));
+        let dns = inner.start_dns(world.dns, world.origin.clone(), &auditor, stopping.clone(), &mut tasks)?;
         tasks.spawn(tell::news(inner.clone(), news, notifier));
         tasks.spawn(notifying);
 
@@ -208,7 +218,7 @@ impl Gateway {
             };
             workers.push(Worker::start(index, setup).map_err(StartError::Thread)?);
         }
-        Ok(Self { inner, tasks, workers, stop, auditor, _lock: lock })
+        Ok(Self { inner, tasks, workers, dns, stop, auditor, _lock: lock })
     }
 
     /// Puts a new configuration in force without dropping a connection, and returns its warnings. A changed port is one of
@@ -253,7 +263,12 @@ impl Gateway {
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         let workers = std::mem::take(&mut self.workers);
-        let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join)).await;
+        let dns = self.dns;
+        let join = move || {
+            workers.into_iter().for_each(Worker::join);
+            dns.join();
+        };
+        let joined = tokio::task::spawn_blocking(join).await;
         if joined.is_err() {
             tracing::error!("a thread did not end in order");
         }
@@ -297,10 +312,12 @@ fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<
 
 /// Leaves the ports as they are: whoever is connected, and each address that the gateway has told, relies on them.
 fn keep_ports(old: &Config, new: &mut Config) {
-    let Config { http_port, https_port, warnings, file, .. } = new;
-    for (key, was, port) in
-        [("http_port", old.http_port, http_port), ("https_port", old.https_port, https_port)]
-    {
+    let Config { http_port, https_port, dns, warnings, file, .. } = new;
+    for (key, was, port) in [
+        ("http_port", old.http_port, http_port),
+        ("https_port", old.https_port, https_port),
+        ("dns.port", old.dns.port, &mut dns.port),
+    ] {
         let wanted = std::mem::replace(port, was);
         if wanted != was {
             warnings.push(Problem {

@@ -16,6 +16,7 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod dns;
 pub mod gateway;
 pub mod identity;
 pub mod linux;

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["identity"],
     &["policy", "services", "sync", "overlay", "notify"],
     &["audit", "portal"],
-    &["proxy"],
+    &["proxy", "dns"],
     &["admin"],
     &["gateway"],
     &["cli", "demo", "main"],

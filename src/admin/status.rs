@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::dns::DnsStatus;
 use crate::model::{MemberId, MemberState, NetworkId};
 use crate::notify::NotifyStatus;
 
@@ -24,6 +25,7 @@ pub struct Status {
     pub own: Option<MemberId>,
     pub addresses: Vec<IpAddr>,
     pub listeners: Vec<Listener>,
+    pub dns: DnsStatus,
     pub controller: String,
     pub last_answer: Option<Timestamp>,
     pub controller_error: Option<String>,

@@ -10,6 +10,7 @@ pub mod interfaces;
 pub mod limits;
 pub mod neighbours;
 pub mod netlink;
+pub mod priority;
 pub mod routes;
 pub mod socket;
 pub mod terminal;
