@@ -29,8 +29,10 @@ async fn compose(inner: Arc<Inner>, views: watch::Sender<Option<Arc<View>>>) {
     loop {
         changed.borrow_and_update();
         faults.borrow_and_update();
-        if let Some(view) = view(&inner, views.borrow().as_deref()) {
-            views.send_replace(Some(Arc::new(view)));
+        // In a line of its own: the borrow must have ended before the channel is written to.
+        let next = view(&inner, views.borrow().as_deref());
+        if let Some(next) = next {
+            views.send_replace(Some(Arc::new(next)));
         }
         tokio::select! {
             Ok(()) = changed.changed() => {}

@@ -5,6 +5,7 @@
 
 mod cuts;
 mod devices;
+mod dns;
 mod expect;
 mod files;
 mod heavy;
