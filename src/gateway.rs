@@ -313,10 +313,12 @@ fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<
 /// Leaves the ports as they are: whoever is connected, and each address that the gateway has told, relies on them.
 fn keep_ports(old: &Config, new: &mut Config) {
     let Config { http_port, https_port, dns, warnings, file, .. } = new;
+    // Where nobody listened yet, nobody relies on it.
+    let dns_was = if old.dns.enabled { old.dns.port } else { dns.port };
     for (key, was, port) in [
         ("http_port", old.http_port, http_port),
         ("https_port", old.https_port, https_port),
-        ("dns.port", old.dns.port, &mut dns.port),
+        ("dns.port", dns_was, &mut dns.port),
     ] {
         let wanted = std::mem::replace(port, was);
         if wanted != was {

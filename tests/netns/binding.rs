@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ztgate::demo::standin::Fault;
-use ztgate::linux::holder::holder;
+use ztgate::linux::holder::{Protocol, holder};
 use ztgate::linux::socket::listener;
 
 use crate::client::{Client, get};
@@ -166,7 +166,7 @@ fn a_port_that_is_held_names_its_holder_and_heals() {
         let a = A.machine(&home.segment);
         let [v4, rfc4193, six_plane] = GATEWAY.at(80);
         let held = home.machine.run(|| TcpListener::bind("0.0.0.0:80")).unwrap();
-        let name = home.machine.run(|| holder(v4)).unwrap();
+        let name = home.machine.run(|| holder(Protocol::Tcp, v4)).unwrap();
         assert_eq!(name.pid, std::process::id(), "it is this test");
         let _gateway = home.start();
 
