@@ -28,7 +28,7 @@ fn it_listens_on_the_devices_managed_addresses_and_nowhere_else() {
         let gateway = home.start();
         home.until_status("all are open", |status| open(status).len() == 6);
 
-        let wanted: BTreeSet<String> = [80, 443]
+        let wanted: BTreeSet<String> = [53, 80, 443]
             .into_iter()
             .flat_map(|port| GATEWAY.at(port))
             .map(|at| match at.ip() {
@@ -36,7 +36,12 @@ fn it_listens_on_the_devices_managed_addresses_and_nowhere_else() {
                 IpAddr::V6(ip) => format!("[{ip}]%zt0:{}", at.port()),
             })
             .collect();
-        assert_eq!(listening(&home.machine, gateway.pid()), wanted);
+        let mut found = BTreeSet::new();
+        until(PATIENCE, || {
+            found = listening(&home.machine, gateway.pid());
+            found == wanted
+        });
+        assert_eq!(found, wanted);
     });
 }
 
