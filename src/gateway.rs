@@ -6,6 +6,8 @@ mod names;
 mod report;
 mod served;
 mod tell;
+mod world;
+mod zone;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -18,68 +20,27 @@ use tokio::task::JoinSet;
 
 use crate::acme::{self, AcmeStatus};
 use crate::admin;
-use crate::audit::{AuditGauge, Auditor, Retention};
+use crate::audit::{AuditGauge, Auditor};
 use crate::ca::trust::{self, TrustKit};
 use crate::ca::{Ca, CaError, Certificates, CurrentCertificates, ServerConfigs};
 use crate::config::names::{Bearer, clashes};
 use crate::config::{Config, Problem, Problems, Tls};
-use crate::identity::{IdentityProof, Member, Origin, Roster};
+use crate::dns;
+use crate::identity::{IdentityProof, Member, Roster};
 use crate::linux;
 use crate::model::Clock;
 use crate::notify::{Notifier, NotifyStatus};
 use crate::overlay::{Overlay, Pinning};
 use crate::policy::Rules;
-use crate::proxy::{BindFault, Limits, Means, Shared, ThreadStats, Worker, WorkerSetup};
+use crate::proxy::{BindFault, Means, Shared, ThreadStats, Worker, WorkerSetup};
 use crate::publish::PublishStatus;
-use crate::services::{Resolver, Site, SiteError};
-use crate::store::{self, StoreError};
+use crate::services::{Resolver, Site};
+use crate::store;
 use crate::sync::RosterFeed;
 
 use self::names::{Names, Publishing};
-
-/// What a gateway stands in: the parts that are not the same everywhere.
-pub struct World {
-    pub clock: Arc<dyn Clock>,
-    /// How a connection's link-layer origin is read.
-    pub origin: Arc<dyn Origin>,
-    /// The ZeroTier device and its addresses.
-    pub overlay: watch::Receiver<Overlay>,
-    /// How identity is proved here, in words for people.
-    pub proof: &'static str,
-    /// Who the members are.
-    pub members: RosterFeed,
-    /// Whether neighbour entries of active members are pinned, so that no answer reaches anybody else.
-    pub pinning: watch::Receiver<Pinning>,
-    /// Plain HTTP ports beside the configured one.
-    pub more_http_ports: Vec<u16>,
-    /// Within these, as many connections as the process may have files.
-    pub limits: Limits,
-    /// How much of the past the audit log keeps, and of whom.
-    pub audit: Retention,
-    /// Threads of the data path; one a core is best.
-    pub threads: usize,
-}
-
-/// Why a gateway does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("{0}: {1}")]
-    Lock(String, std::io::Error),
-    #[error("another ztgate is running on the state folder {0}; stop that first: systemctl stop ztgate")]
-    Running(String),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Ca(#[from] CaError),
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error(transparent)]
-    Site(#[from] SiteError),
-    #[error("the admin socket {0}: {1}")]
-    Admin(String, std::io::Error),
-    #[error("no thread to serve with: {0}")]
-    Thread(std::io::Error),
-}
+use self::zone::DnsShared;
+pub use world::{StartError, World};
 
 /// A gateway at work.
 pub struct Gateway {
@@ -87,6 +48,7 @@ pub struct Gateway {
     tasks: JoinSet<()>,
     workers: Vec<Worker>,
     names: Names,
+    dns: dns::Server,
     stop: watch::Sender<bool>,
     auditor: Auditor,
     /// Kept open for as long as the gateway runs.
@@ -112,7 +74,8 @@ struct Inner {
     overlay: watch::Receiver<Overlay>,
     members: RosterFeed,
     pinning: watch::Receiver<Pinning>,
-    faults: ArcSwap<Vec<BindFault>>,
+    faults: watch::Sender<Arc<Vec<BindFault>>>,
+    dns: DnsShared,
     stats: Vec<Arc<ThreadStats>>,
     /// Of all threads together.
     most_connections: u64,
@@ -177,7 +140,8 @@ impl Gateway {
             overlay: world.overlay,
             members: world.members,
             pinning: world.pinning,
-            faults: ArcSwap::default(),
+            faults: watch::Sender::default(),
+            dns: DnsShared::default(),
             stats: stats.clone(),
             most_connections: u64::from(limits.connections_of_all) * world.threads as u64,
             audit: auditor.gauge(),
@@ -205,6 +169,7 @@ impl Gateway {
         tasks.spawn(keep::binds(inner.clone(), binds));
         tasks.spawn(keep::faults(inner.clone(), reported));
         tasks.spawn(served::retry(inner.clone()));
+        let dns = inner.start_dns(world.dns, world.origin.clone(), &auditor, stopping.clone(), &mut tasks)?;
         tasks.spawn(tell::news(inner.clone(), news, notifier));
         tasks.spawn(notifying);
         let (addresses, own_addresses) = watch::channel(Arc::from([]));
@@ -241,7 +206,7 @@ impl Gateway {
             };
             workers.push(Worker::start(index, setup).map_err(StartError::Thread)?);
         }
-        Ok(Self { inner, tasks, workers, names, stop, auditor, _lock: lock })
+        Ok(Self { inner, tasks, workers, names, dns, stop, auditor, _lock: lock })
     }
 
     /// Puts a new configuration in force without dropping a connection, and returns its warnings. A changed port is one of
@@ -285,10 +250,11 @@ impl Gateway {
     /// Stops listening, lets requests under way end for a moment, and writes every record.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        let (workers, names) = (std::mem::take(&mut self.workers), self.names);
+        let (workers, names, dns) = (std::mem::take(&mut self.workers), self.names, self.dns);
         let join = move || {
             workers.into_iter().for_each(Worker::join);
             names.join();
+            dns.join();
         };
         let joined = tokio::task::spawn_blocking(join).await;
         if joined.is_err() {
@@ -344,10 +310,14 @@ fn certificates(
 
 /// Leaves the ports as they are: whoever is connected, and each address that the gateway has told, relies on them.
 fn keep_ports(old: &Config, new: &mut Config) {
-    let Config { http_port, https_port, warnings, file, .. } = new;
-    for (key, was, port) in
-        [("http_port", old.http_port, http_port), ("https_port", old.https_port, https_port)]
-    {
+    let Config { http_port, https_port, dns, warnings, file, .. } = new;
+    // Where nobody listened yet, nobody relies on it.
+    let dns_was = if old.dns.enabled { old.dns.port } else { dns.port };
+    for (key, was, port) in [
+        ("http_port", old.http_port, http_port),
+        ("https_port", old.https_port, https_port),
+        ("dns.port", dns_was, &mut dns.port),
+    ] {
         let wanted = std::mem::replace(port, was);
         if wanted != was {
             warnings.push(Problem {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::AcmeStatus;
+use crate::dns::DnsStatus;
 use crate::model::{MemberId, MemberState, NetworkId};
 use crate::notify::NotifyStatus;
 use crate::proxy::FailureCounts;
@@ -27,6 +28,7 @@ pub struct Status {
     pub own: Option<MemberId>,
     pub addresses: Vec<IpAddr>,
     pub listeners: Vec<Listener>,
+    pub dns: DnsStatus,
     pub controller: String,
     pub last_answer: Option<Timestamp>,
     pub controller_error: Option<String>,

@@ -57,6 +57,7 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
         pinning,
         more_http_ports: Vec::new(),
         limits: Limits::default(),
+        dns: crate::dns::Limits::default(),
         audit: Retention::default(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::admin::Status;
 use crate::ca;
+use crate::dns::{Counts, DnsStatus};
 use crate::notify::TargetStatus;
 
 use super::ask;
@@ -68,6 +69,14 @@ pub fn render(status: &Status, style: Style) -> String {
     }
     for (tone, text) in listening(status) {
         line("listening", tone, text);
+    }
+    if let Some((tone, text)) = dns(&status.dns) {
+        line("dns", tone, text);
+    }
+    for door in &status.dns.doors {
+        if let Some(error) = &door.error {
+            line("dns", Tone::Bad, format!("{} ({})  {error}", door.at, door.protocol));
+        }
     }
     line(
         "traffic",
@@ -136,9 +145,10 @@ pub fn render(status: &Status, style: Style) -> String {
         let title = style.paint(Tone::Bad, "the newest configuration is not in force");
         let _ = writeln!(screen, "\n{title}\n  {}", error.replace('\n', "\n  "));
     }
-    if !status.hosts.is_empty() {
-        let _ =
-            writeln!(screen, "\n{}", style.paint(Tone::Quiet, "until DNS is there, a device's hosts file:"));
+    let is_answering = status.dns.doors.iter().any(|door| door.error.is_none());
+    if !status.hosts.is_empty() && !is_answering {
+        let title = "names are not answered here; a device's hosts file instead:";
+        let _ = writeln!(screen, "\n{}", style.paint(Tone::Quiet, title));
         for line in status.hosts.iter().flat_map(|line| narrow(line)) {
             let _ = writeln!(screen, "  {line}");
         }
@@ -233,6 +243,34 @@ fn listening(status: &Status) -> Vec<(Tone, String)> {
     }
     let had = had.into_iter().map(|(address, ports)| (Tone::Plain, format!("{address}  {ports}")));
     had.chain(faults).collect()
+}
+
+/// What DNS has done, and who does not answer it; `None` where it is off.
+fn dns(dns: &DnsStatus) -> Option<(Tone, String)> {
+    if !dns.enabled {
+        return None;
+    }
+    let Counts { answered, forwarded, refused, rejected, over_limit, .. } = dns.counts;
+    let mut text = format!("{answered} names answered, {forwarded} asked elsewhere");
+    for (count, what) in
+        [(refused, "refused"), (rejected, "malformed"), (over_limit, "over a device's share")]
+    {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    let silent: Vec<String> = dns
+        .forward
+        .servers
+        .iter()
+        .filter(|server| server.answered_s.is_none() && server.failures > 0)
+        .map(|server| server.address.to_string())
+        .collect();
+    if !silent.is_empty() {
+        let _ = write!(text, "; no answer ever from {}", silent.join(", "));
+    }
+    let tone = if silent.is_empty() && over_limit == 0 { Tone::Plain } else { Tone::Odd };
+    Some((tone, text))
 }
 
 /// A line of a hosts file as several, each with the address and as many names as a terminal of 80 columns shows.

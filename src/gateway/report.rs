@@ -21,12 +21,13 @@ impl Inner {
         let overlay = self.overlay.borrow().clone();
         let config = self.config.borrow().clone();
         let roster = self.members.roster.borrow().clone()?;
+        let dns: Vec<u16> = config.dns.enabled.then_some(config.dns.port).into_iter().collect();
         Some(nft::render(&nft::Ruleset {
             device: overlay.device.as_deref()?,
             roster: &roster,
             own: overlay.own,
-            tcp: &[config.http_port, config.https_port],
-            udp: &[],
+            tcp: &[&[config.http_port, config.https_port][..], &dns].concat(),
+            udp: &dns,
             break_glass: ssh.map(|port| nft::BreakGlass { port, members }),
         }))
     }
@@ -62,6 +63,7 @@ impl Inner {
             own: overlay.own,
             addresses: overlay.addresses.clone(),
             listeners: self.listeners(&overlay, &config, roster.is_some()),
+            dns: self.dns_status(&overlay, &config, roster.is_some()),
             controller: sync.source.to_owned(),
             last_answer: sync.last_ok,
             controller_error: sync.last_error,
@@ -148,7 +150,7 @@ impl Inner {
         if !ready {
             return Vec::new();
         }
-        let faults = self.faults.load();
+        let faults = self.faults.borrow().clone();
         let fault = |bind: &Bind| {
             let fault = faults.iter().find(|fault| fault.bind == *bind)?;
             fault.error.as_ref().map(|(_, why)| why.clone())

@@ -11,6 +11,7 @@ pub mod interfaces;
 pub mod limits;
 pub mod neighbours;
 pub mod netlink;
+pub mod priority;
 pub mod process;
 pub mod routes;
 pub mod socket;

@@ -6,6 +6,7 @@
 mod acme;
 mod cuts;
 mod devices;
+mod dns;
 mod dns_forward;
 mod expect;
 mod files;

@@ -9,6 +9,7 @@
 mod attacker;
 mod binding;
 mod client;
+mod dns;
 mod firewall;
 mod harness;
 mod home;
