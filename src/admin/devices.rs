@@ -1,5 +1,6 @@
 //! The socket's part about devices: lists, histories and orders. Who orders is the user at the other end of the socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -49,13 +50,13 @@ pub(super) fn most() -> DefaultBodyLimit {
     DefaultBodyLimit::max(MOST_BYTES)
 }
 
-pub(super) async fn list(Given(state): Given<State>) -> Result<Json<Vec<DeviceView>>, Problem> {
+pub(super) async fn list(Given(state): Given<State>) -> Result<Json<Arc<[Arc<DeviceView>]>>, Problem> {
     let devices = state.devices.borrow().clone();
     if devices.is_empty() {
         // Nobody, or nobody known yet?
         snapshot(&state)?;
     }
-    Ok(Json(devices.to_vec()))
+    Ok(Json(devices))
 }
 
 #[derive(Deserialize)]

@@ -71,7 +71,7 @@ impl Inner {
                 .map(|member| person(member))
                 .collect(),
             pending_aged: aged.len(),
-            queued: devices.iter().filter_map(queued).collect(),
+            queued: devices.iter().filter_map(|device| queued(device)).collect(),
             differences: sync.differences,
             notify: self.notified.borrow().clone(),
             changed: members

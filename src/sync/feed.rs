@@ -81,7 +81,7 @@ pub struct RosterFeed {
     pub roster: watch::Receiver<Option<Arc<Roster>>>,
     pub status: watch::Receiver<SyncStatus>,
     /// Every device as lists show it, ordered by name and then ID; empty until there is a roster.
-    pub devices: watch::Receiver<Arc<[DeviceView]>>,
+    pub devices: watch::Receiver<Arc<[Arc<DeviceView>]>>,
     /// Where what people ask for is carried out.
     pub orders: Orders,
     /// What happens from now on.

@@ -270,14 +270,14 @@ pub(super) fn hazards(public: bool, redirects: &[String], members: &[StoredMembe
     hazards
 }
 
-/// What is known, as the roster has it. `clock` is one moment on both clocks.
-pub(super) fn roster_members(known: &[StoredMember], clock: (Timestamp, Moment)) -> Vec<Member> {
+/// A member as the roster has it. `clock` is one moment on both clocks.
+pub(super) fn roster_member(member: &StoredMember, clock: (Timestamp, Moment)) -> Member {
     let (now, moment) = clock;
     let until = |until: Timestamp| {
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         moment + left
     };
-    let members = known.iter().map(|member| Member {
+    Member {
         id: member.id,
         state: member.state,
         proof: match (member.differs, member.proof) {
@@ -293,8 +293,7 @@ pub(super) fn roster_members(known: &[StoredMember], clock: (Timestamp, Moment))
         assigned: member.assigned.clone(),
         active_bridge: member.active_bridge,
         version: member.version.clone(),
-    });
-    members.collect()
+    }
 }
 
 /// The pinned identities that are still to be proved, those of active members first.

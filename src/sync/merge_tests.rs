@@ -58,7 +58,7 @@ fn look_as(
 }
 
 fn roster(known: &[StoredMember]) -> Vec<Member> {
-    roster_members(known, (now(), Moment::since_boot(60, 0)))
+    known.iter().map(|member| roster_member(member, (now(), Moment::since_boot(60, 0)))).collect()
 }
 
 /// A, in a state that it could have come to.

@@ -29,6 +29,7 @@ mod show;
 
 use ask::Answer;
 use desk::Desk;
+use show::Shown;
 
 /// An unchanged roster's time goes to disk this often, so a restart may find it older by as much.
 const TOUCH: Duration = Duration::from_secs(60);
@@ -68,7 +69,8 @@ pub struct RosterTask {
     unkept: Option<Vec<Change>>,
     roster: watch::Sender<Option<Arc<Roster>>>,
     status: watch::Sender<SyncStatus>,
-    devices: watch::Sender<Arc<[DeviceView]>>,
+    devices: watch::Sender<Arc<[Arc<DeviceView>]>>,
+    shown: Shown,
     news: broadcast::Sender<News>,
     requests: mpsc::Receiver<Request>,
     poll_now: Arc<Notify>,
@@ -128,7 +130,7 @@ impl RosterTask {
             news: news.clone(),
             poll_now: poll_now.clone(),
         };
-        let task = Self {
+        let mut task = Self {
             controller,
             node,
             config,
@@ -147,6 +149,7 @@ impl RosterTask {
             roster,
             status,
             devices,
+            shown: Shown::default(),
             news,
             requests,
             poll_now,
@@ -370,26 +373,6 @@ impl RosterTask {
     fn sound(&self, alarm: &Alarm) {
         tracing::error!("{alarm}");
         let _ = self.news.send(News::Alarm(alarm.to_string(), alarm.member()));
-    }
-
-    fn publish(&self) {
-        let now = self.clock.now();
-        self.devices
-            .send_replace(self.known.members.iter().map(|member| self.view_of(member, now)).collect());
-        if !self.known.members.is_empty() {
-            self.roster.send_replace(Some(Arc::new(self.snapshot(&self.known))));
-        }
-    }
-
-    fn snapshot(&self, known: &StoredRoster) -> Roster {
-        Roster::new(
-            self.network,
-            merge::roster_members(&known.members, (self.clock.now(), self.clock.instant())),
-            merge::hazards(known.public, &known.redirects, &known.members),
-            known.taken,
-            self.taken_at,
-            self.limits.stale,
-        )
     }
 }
 

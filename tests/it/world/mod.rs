@@ -24,6 +24,7 @@ use ztgate::audit::Retention;
 use ztgate::config::{self, Config, Problems};
 use ztgate::demo::standin::{Fault, NodeStandin, REAL_MEMBERS, StandinHandle, StandinMember};
 use ztgate::gateway::{self, Gateway};
+use ztgate::identity::Roster;
 use ztgate::linux::clock::SystemClock;
 use ztgate::model::{Clock, MemberId};
 use ztgate::overlay::{Overlay, OverlayState, Pinning};
@@ -280,6 +281,11 @@ impl Live {
         self.started.as_ref().unwrap().feed.poll_now.notify_one();
         tokio::time::timeout(SOON, roster.changed()).await.expect("no new roster").unwrap();
         self.is_up_to_date().await;
+    }
+
+    /// The roster that was published last.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.started.as_ref().unwrap().feed.roster.borrow().clone().expect("no roster yet")
     }
 
     /// Makes node and controller fail from now on.

@@ -56,7 +56,7 @@ impl Live {
 
     /// Every device as lists show it.
     pub fn devices(&self) -> Vec<DeviceView> {
-        self.started.as_ref().unwrap().feed.devices.borrow().to_vec()
+        self.started.as_ref().unwrap().feed.devices.borrow().iter().map(|device| (**device).clone()).collect()
     }
 
     /// A device as lists show it.
