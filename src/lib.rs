@@ -21,6 +21,7 @@ pub mod identity;
 pub mod linux;
 pub mod model;
 pub mod notify;
+pub mod outbound;
 pub mod overlay;
 pub mod policy;
 pub mod portal;

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::api::{Api, Posted, Scheme};
 use super::controller::{Controller, ControllerMember, ControllerView, member_id};
+use super::endpoint::{Endpoint, UrlError};
 use super::fix::{Proposal, Shape};
-use super::http::{Endpoint, UrlError};
 use super::rules::{self, RawCapability, RawRule};
 use super::token::Owners;
 use super::writes::{self, Records};

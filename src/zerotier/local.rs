@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use super::api::{Api, Posted, Scheme};
 use super::controller::{Controller, ControllerMember, ControllerView, member_id};
+use super::endpoint::Endpoint;
 use super::fix::{Proposal, Shape};
-use super::http::Endpoint;
 use super::rules::{RawCapability, RawRule, forwards};
 use super::token::Owners;
 use super::writes::{self, Records};
@@ -41,7 +41,7 @@ impl LocalController {
         Ok(Self { api, network })
     }
 
-    /// With less patience than [`super::http::DEADLINE`].
+    /// With less patience than [`super::endpoint::DEADLINE`].
     #[cfg(test)]
     pub(crate) fn with_deadline(self, deadline: std::time::Duration) -> Self {
         Self { api: self.api.with_deadline(deadline), ..self }
