@@ -1,3 +1,5 @@
+//! Calls that end well, and all the ways in which they do not.
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 

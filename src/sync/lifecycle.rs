@@ -84,6 +84,8 @@ pub fn granted(known: &StoredRoster, id: MemberId, now: Timestamp) -> Option<Dra
     let member = desk.member_mut(id)?;
     member.admitted = Some(Admitted::Ordered);
     member.at_controller = AtController::Authorized;
+    // Where there was none any more, the record that shows it is a new one: the next look tells.
+    member.creation_time = None;
     let why = if member.state == MemberState::Pending { "admitted" } else { "restored" };
     desk.moved(id, MemberState::Active, why.to_owned());
     Some(desk.draft)

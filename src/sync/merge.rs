@@ -141,7 +141,8 @@ fn observe(
         assigned: seen.assigned.clone(),
         active_bridge: seen.active_bridge,
         version: seen.version.clone().or_else(|| old.and_then(|old| old.version.clone())),
-        creation_time: seen.creation_time,
+        // An answer without it must not hide that the record was made again.
+        creation_time: seen.creation_time.or(old.and_then(|old| old.creation_time)),
         profile: old.map(|old| old.profile.clone()).unwrap_or_default(),
         notice: old.and_then(|old| old.notice),
     };
@@ -154,6 +155,7 @@ fn settle(member: &mut StoredMember, old: Option<&StoredMember>, ruling: Ruling<
     let Next { state, admitted, why, who } = match old {
         Some(old) if (ruling.shielded)(member.id) => {
             member.at_controller = old.at_controller;
+            member.creation_time = old.creation_time;
             return None;
         }
         _ => next(member, old, ruling),
@@ -192,7 +194,8 @@ fn next(member: &StoredMember, old: Option<&StoredMember>, ruling: Ruling<'_>) -
 
     let by_controller = |state, why| Next { state, admitted: None, why, who: "controller" };
     let was_gone = old.is_some_and(|old| old.at_controller == Gone);
-    // Another record of the same ID: the one that was admitted was deleted.
+    // Another record of the same ID: the one that was admitted was deleted. No tolerance, and not only later times: a record
+    // made again within it, or by a clock that was set back, would be taken for the one that was admitted.
     let is_remade = old.is_some_and(|old| {
         old.creation_time.is_some()
             && member.creation_time.is_some()
