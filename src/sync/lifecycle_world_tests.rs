@@ -434,7 +434,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
     #[test]
     fn whatever_happens_in_whatever_order_they_come_in_step_and_nobody_is_let_in_unasked(
         steps in prop::collection::vec(happens(), 0..60),

@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::api::{Api, Posted, Scheme};
-use super::controller::{Controller, ControllerMember, ControllerView, member_id};
+use super::controller::{ControllerMember, ControllerView, member_id};
 use super::endpoint::Endpoint;
-use super::fix::{Proposal, Shape};
+use super::fix::Shape;
 use super::rules::{RawCapability, RawRule, forwards};
 use super::token::Owners;
-use super::writes::{self, Records};
+use super::writes::Records;
 use super::{ApiError, NodeClient, UrlError, shapes};
-use crate::model::{MemberId, NetworkId};
+use crate::model::NetworkId;
 
 /// A node as the controller of one network.
 #[derive(Clone, Debug)]
@@ -45,19 +43,6 @@ impl LocalController {
     #[cfg(test)]
     pub(crate) fn with_deadline(self, deadline: std::time::Duration) -> Self {
         Self { api: self.api.with_deadline(deadline), ..self }
-    }
-
-    async fn ask(&self) -> Result<ControllerView, ApiError> {
-        let raw: RawNetwork = self.read(self.network_record().await?)?;
-        let private =
-            raw.private.ok_or_else(|| ApiError::Missing { of: self.network_path(), field: "private" })?;
-        let view = ControllerView {
-            network: self.network,
-            members: self.members().await?,
-            public: !private,
-            forwards: forwards(raw.rules, raw.capabilities),
-        };
-        view.checked()
     }
 
     fn read<T: DeserializeOwned>(&self, record: Value) -> Result<T, ApiError> {
@@ -93,6 +78,7 @@ impl LocalController {
 }
 
 impl Records for LocalController {
+    const NAME: &'static str = "local";
     const SHAPE: Shape = Shape::SelfHosted;
 
     fn network(&self) -> NetworkId {
@@ -101,6 +87,19 @@ impl Records for LocalController {
 
     fn network_path(&self) -> String {
         format!("/controller/network/{}", self.network)
+    }
+
+    async fn whole(&self) -> Result<ControllerView, ApiError> {
+        let raw: RawNetwork = self.read(self.network_record().await?)?;
+        let private =
+            raw.private.ok_or_else(|| ApiError::Missing { of: self.network_path(), field: "private" })?;
+        let view = ControllerView {
+            network: self.network,
+            members: self.members().await?,
+            public: !private,
+            forwards: forwards(raw.rules, raw.capabilities),
+        };
+        view.checked()
     }
 
     async fn network_record(&self) -> Result<Value, ApiError> {
@@ -134,32 +133,6 @@ impl Records for LocalController {
 
     async fn post(&self, path: &str, body: &Value) -> Result<Posted, ApiError> {
         self.api.post(path, body).await
-    }
-}
-
-impl Controller for LocalController {
-    fn name(&self) -> &'static str {
-        "local"
-    }
-
-    fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>> {
-        self.ask().boxed()
-    }
-
-    fn set_authorized(
-        &self,
-        member: MemberId,
-        authorized: bool,
-    ) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
-        writes::set_authorized(self, member, authorized).boxed()
-    }
-
-    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>> {
-        writes::propose(self).boxed()
-    }
-
-    fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
-        writes::apply(self, proposal).boxed()
     }
 }
 
