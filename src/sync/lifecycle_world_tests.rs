@@ -16,6 +16,11 @@ use crate::sync::order::Step;
 use crate::sync::plan::{enforced, plan};
 use crate::zerotier::{ControllerMember, ControllerView};
 
+use books::{Books, Key, Record, Records, identity};
+
+#[path = "lifecycle_world_books.rs"]
+mod books;
+
 /// What may happen, to one of four devices.
 #[derive(Clone, Copy, Debug)]
 enum Happens {
@@ -54,14 +59,6 @@ enum Happens {
     Killed,
 }
 
-/// A public identity. The first two hash to the device's ID: with much patience a second one can be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
-    Own,
-    Twin,
-    Forged,
-}
-
 fn happens() -> impl Strategy<Value = Happens> {
     use Happens::*;
     let which = 0usize..4;
@@ -90,18 +87,6 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-/// What the controller has of a device.
-#[derive(Clone, Copy)]
-struct Record {
-    authorized: bool,
-    /// `None` until it has heard from the device.
-    key: Option<Key>,
-    /// Each record's own.
-    made: Timestamp,
-}
-
-type Records = BTreeMap<MemberId, Record>;
-
 /// A gateway and a controller, step by step, and beside them who may be in by what happened.
 struct World {
     config: Config,
@@ -117,61 +102,6 @@ struct World {
     /// When the controller was last told something of a device.
     told: BTreeMap<MemberId, u32>,
     books: Books,
-}
-
-/// What follows from what happened, reckoned apart from the code.
-#[derive(Default)]
-struct Books {
-    /// For whom an order stands, or the sync mode, and from whom nobody took it since.
-    behind: BTreeSet<MemberId>,
-    /// Of these, those of whom the controller has shown that it knows.
-    held: BTreeSet<MemberId>,
-    /// Who was ordered in and not out again: for these alone the controller is told to authorise.
-    wanted: BTreeSet<MemberId>,
-    /// Who was in once or sent away, and so never follows the controller.
-    decided: BTreeSet<MemberId>,
-    /// Whom the last list lacked.
-    lacked: BTreeSet<MemberId>,
-    /// The record that was seen last.
-    made: BTreeMap<MemberId, Timestamp>,
-    /// The first identity that was proved.
-    pinned: BTreeMap<MemberId, String>,
-    /// The identity that was shown last.
-    shown: BTreeMap<MemberId, String>,
-    /// Whom we told the controller to authorise, without anybody's order.
-    unasked: Vec<MemberId>,
-}
-
-impl Books {
-    fn take_back(&mut self, id: MemberId) {
-        self.behind.remove(&id);
-        self.held.remove(&id);
-        self.wanted.remove(&id);
-    }
-
-    /// What follows from an answer that is not older than what the controller was told.
-    fn read(&mut self, id: MemberId, record: Option<&Record>, mode: &SyncMode) {
-        let Some(record) = record else {
-            if !self.lacked.insert(id) {
-                self.take_back(id);
-            }
-            return;
-        };
-        self.lacked.remove(&id);
-        let is_remade = self.made.get(&id).is_some_and(|made| *made != record.made);
-        self.made.insert(id, record.made);
-        if !record.authorized || is_remade {
-            self.take_back(id);
-        }
-        if record.authorized && matches!(mode, SyncMode::Follow { .. }) && self.decided.insert(id) {
-            self.behind.insert(id);
-            self.held.insert(id);
-        }
-    }
-}
-
-fn identity(id: MemberId, key: Key) -> String {
-    format!("{id}:0:{key:?}")
 }
 
 fn view(records: &Records) -> ControllerView {
