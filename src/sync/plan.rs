@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::config::SyncMode;
 use crate::model::{MemberId, MemberState};
-use crate::store::{Intent, StoredMember, StoredRoster};
+use crate::store::{ChangeOrigin, Intent, StoredMember, StoredRoster};
 use crate::zerotier::ControllerView;
 
 use super::lifecycle::called;
@@ -79,7 +79,8 @@ pub fn enforced(
     new.filter(|difference| !outbox.contains_key(&difference.member))
         .map(|difference| {
             let who = "ztgate (sync = \"enforce\")".to_owned();
-            (difference.member, Intent { authorize: false, since: now, who })
+            let origin = Some(ChangeOrigin::Config);
+            (difference.member, Intent { authorize: false, since: now, who, origin })
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! `ztgate audit --control`: who was let in and put out, by whom and why.
+//! `ztgate audit --control`: who was let in and put out, by whom, why and from where.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -65,6 +65,7 @@ mod tests {
     use super::*;
     use crate::cli::devices::tests::{devices, event, now};
     use crate::model::MemberState::{Active, Pending, Revoked};
+    use crate::sync::ChangeOrigin;
 
     fn events() -> Vec<Event> {
         vec![
@@ -77,7 +78,17 @@ mod tests {
                 "admitted as red-phone",
                 "root",
             ),
-            event("2026-11-22T20:00:00Z", "a000000009", Some(Active), Revoked, "deauthorised", "controller"),
+            Event {
+                origin: Some(ChangeOrigin::Controller { controller: "local".to_owned(), url: None }),
+                ..event(
+                    "2026-11-22T20:00:00Z",
+                    "a000000009",
+                    Some(Active),
+                    Revoked,
+                    "deauthorised",
+                    "controller",
+                )
+            },
         ]
     }
 
@@ -86,7 +97,7 @@ mod tests {
         insta::assert_snapshot!(render(&events(), &devices(), &now(), Style::PLAIN), @r"
         2026-07-20 15:00:07 CEST  red-phone   pending            ztgate      knocked
         2026-11-20 14:05:00 CET   red-phone   pending -> active  root        admitted as red-phone
-        2026-11-22 21:00:00 CET   a000000009  active -> revoked  controller  deauthorised
+        2026-11-22 21:00:00 CET   a000000009  active -> revoked  controller  deauthorised (local controller)
         ");
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::MemberState;
+use crate::model::{MemberId, MemberState};
 use crate::store::{AtController, PinProof, StoredMember};
 
 use super::RosterTask;
@@ -50,13 +50,17 @@ impl RosterTask {
             .to_owned(),
             public_identity: member.identity.clone(),
             aged: member.state == MemberState::Pending && age > AGED,
-            queued: self.known.outbox.get(&member.id).map(|intent| {
-                let what = if intent.authorize { "authorise" } else { "deauthorise" };
-                match self.desk.trouble(member.id) {
-                    Some(why) => format!("{what} ({why})"),
-                    None => what.to_owned(),
-                }
-            }),
+            queued: self.still_to_tell(member.id),
         }
+    }
+
+    /// What the controller is still to be told of a member, and why it does not know yet.
+    pub(super) fn still_to_tell(&self, member: MemberId) -> Option<String> {
+        let intent = self.known.outbox.get(&member)?;
+        let what = if intent.authorize { "authorise" } else { "deauthorise" };
+        Some(match self.desk.trouble(member) {
+            Some(why) => format!("{what} ({why})"),
+            None => what.to_owned(),
+        })
     }
 }
