@@ -258,8 +258,10 @@ impl RosterTask {
             outbox: self.known.outbox.clone(),
         };
         let mut plan = plan::plan(&next, &view, &config.sync, self.gateway);
-        // What the controller was told since it was asked is no difference any more.
-        plan.retain(|difference| !self.desk.was_told_after(difference.member, instant));
+        // What the controller was told since it was asked is no difference any more, unless it did not take it.
+        plan.retain(|line| {
+            next.outbox.contains_key(&line.member) || !self.desk.was_told_after(line.member, instant)
+        });
         if config.sync == SyncMode::Enforce {
             let (put_out, acknowledged) = self.enforce(&plan, &view, &next.outbox, answer.asked);
             believed.extend(acknowledged);
