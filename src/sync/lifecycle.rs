@@ -206,9 +206,11 @@ impl<'a> Desk<'a> {
         }
         if profile.name.is_none() {
             // Suggested only: whoever writes labels at the controller must not choose who bears which name.
-            let label = member.label.as_deref().map(str::to_ascii_lowercase);
-            let name = label.and_then(|label| label.parse::<Label>().ok());
-            let name = name.map_or_else(|| "NAME".to_owned(), |name| name.to_string());
+            let name = Label::suggested(member.label.as_deref().unwrap_or_default());
+            let is_free = |name: &Label| {
+                self.draft.next.members.iter().all(|other| other.profile.name.as_ref() != Some(name))
+            };
+            let name = name.filter(is_free).map_or_else(|| "NAME".to_owned(), |name| name.to_string());
             return Err(OrderError::declined(format!("{id} needs a name: ztgate admit {id} --name {name}")));
         }
         self.says_no_more_than_it_may(id, &mut profile)?;
@@ -296,7 +298,7 @@ impl<'a> Desk<'a> {
         self.intend(id, true);
         self.noted(id, state, "to be restored".to_owned());
         if let Some(until) = kept {
-            self.tell(id, format!("expires {until}, as before"));
+            self.tell(id, format!("expires {until:.0}, as before"));
         }
         Ok(())
     }

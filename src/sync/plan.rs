@@ -41,7 +41,7 @@ fn step(
     if let Some(intent) = intent {
         // To tell the controller what it knows already costs nothing, and shows that it does.
         let step = if intent.authorize { Step::Authorize } else { Step::Deauthorize };
-        return Some((step, format!("{} wants it since {}", intent.who, intent.since)));
+        return Some((step, format!("{} wants it since {:.0}", intent.who, intent.since)));
     }
     let wanted = member.state == MemberState::Active;
     if wanted == authorized {

@@ -52,10 +52,13 @@ fn chosen(mut events: Vec<Event>, args: &AuditArgs) -> Vec<Event> {
 }
 
 fn render(events: &[Event], devices: &[DeviceView], now: &Zoned, style: Style) -> String {
-    let names: HashMap<MemberId, String> = devices
-        .iter()
-        .filter_map(|device| Some((device.member, device.name.as_ref()?.to_string())))
-        .collect();
+    let name = |device: &DeviceView| match &device.name {
+        Some(name) => Some(name.to_string()),
+        // In its history stands what concerns the network as a whole.
+        None => device.own.then(|| "(this gateway)".to_owned()),
+    };
+    let names: HashMap<MemberId, String> =
+        devices.iter().filter_map(|device| Some((device.member, name(device)?))).collect();
     let called = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
     history::render(events, Some(&called), now, style)
 }

@@ -55,9 +55,9 @@ impl Desk<'_> {
 
     pub(super) fn is_in_future(&self, until: Option<Timestamp>) -> Result<(), OrderError> {
         match until {
-            Some(until) if until <= self.now => {
-                Err(OrderError::declined(format!("{until} has passed already; say when it ends: --for 24h")))
-            }
+            Some(until) if until <= self.now => Err(OrderError::declined(format!(
+                "{until:.0} has passed already; say when it ends: --for 24h"
+            ))),
             _ => Ok(()),
         }
     }
