@@ -152,3 +152,16 @@ async fn every_record_says_from_where() {
     assert_eq!(from(B), [controller.clone(), terminal.clone(), terminal, ChangeOrigin::Clock]);
     assert_eq!(from(C), [controller.clone(), controller]);
 }
+
+#[tokio::test]
+async fn a_dry_run_of_an_import_says_what_it_would_do_and_does_nothing() {
+    let (world, mut task) = world(&[(A, true), (B, false)]).await;
+    let profile = Profile { name: "tablet".parse().ok(), ..Profile::default() };
+    let devices = vec![crate::sync::Listed { id: id(B), profile }];
+    let before = task.known.clone();
+    let done = order(&mut task, Order::Import { devices, dry_run: true }).await.unwrap();
+    assert_eq!(done.devices[0].controller, AtTheController::Authorized);
+    assert_eq!(done.notes.last().unwrap(), "a dry run: nothing was changed");
+    assert_eq!(task.known, before);
+    assert_eq!(world.controller.0.lock().unwrap()[..], [(A, true), (B, false)]);
+}

@@ -22,7 +22,7 @@ impl Desk<'_> {
             .min();
         let hint = match meant {
             Some((_, other)) => format!("did you mean {other}?"),
-            None => "see who waits: ztgate devices --pending".to_owned(),
+            None => "ztgate devices --pending lists who does.".to_owned(),
         };
         OrderError::declined(format!(
             "{id} does not wait here; {hint} To admit it before it knocks, add --ahead"

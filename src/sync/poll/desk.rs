@@ -136,8 +136,11 @@ impl RosterTask {
                 return;
             }
         };
-        let dry_run = matches!(order, Order::Import { dry_run: true, .. });
-        if dry_run || draft.is_empty() {
+        if matches!(order, Order::Import { dry_run: true, .. }) {
+            let _ = reply.send(Ok(self.would_be_done(&draft)));
+            return;
+        }
+        if draft.is_empty() {
             let _ = reply.send(Ok(self.done(&draft)));
             return;
         }
@@ -236,6 +239,19 @@ impl RosterTask {
             plan: Vec::new(),
             notes: draft.notes.clone(),
         }
+    }
+
+    /// What would come of a draft if all goes well.
+    fn would_be_done(&self, draft: &Draft) -> Done {
+        let mut done = self.done(draft);
+        let anew = self.to_tell_anew(draft);
+        for device in done.devices.iter_mut().filter(|device| anew.contains(&device.member)) {
+            let authorize = draft.next.outbox.get(&device.member).is_some_and(|intent| intent.authorize);
+            device.controller =
+                if authorize { AtTheController::Authorized } else { AtTheController::Deauthorized };
+        }
+        done.notes.push("a dry run: nothing was changed".to_owned());
+        done
     }
 
     /// Begins to tell the controller the next thing, if there is one and nothing is being told.
