@@ -344,12 +344,6 @@ impl Inner {
                 return Err(format!("a changed {what} takes a restart: systemctl restart ztgate"));
             }
         }
-        let roster = self.members.roster.borrow().clone();
-        let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
-        let clashes = names::clashes(&config, members.iter().map(|member| bearer(member)));
-        if !clashes.is_empty() {
-            return Err(Problems(&clashes).to_string());
-        }
         keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
         let renewed = match &config.tls {
@@ -361,12 +355,36 @@ impl Inner {
         for route in site.routes() {
             self.resolver.refresh(&route.place);
         }
-        self.certificates.replace(renewed);
-        self.rules.store(Arc::new(Rules::compile(&config)));
-        self.site.store(Arc::new(site));
-        let warnings = config.warnings.clone();
-        self.config.send_replace(Arc::new(config));
-        Ok(warnings)
+        let (rules, warnings) = (Rules::compile(&config), config.warnings.clone());
+        let mut clashes = Vec::new();
+        // Orders hold their names against the configuration under the same lock, so whichever comes second sees the other.
+        self.config.send_if_modified(|current| {
+            clashes = self.clashes(&config);
+            let is_sound = clashes.is_empty();
+            if is_sound {
+                self.certificates.replace(renewed);
+                self.rules.store(Arc::new(rules));
+                self.site.store(Arc::new(site));
+                *current = Arc::new(config);
+            }
+            is_sound
+        });
+        if clashes.is_empty() { Ok(warnings) } else { Err(Problems(&clashes).to_string()) }
+    }
+
+    /// The groups of a configuration that have the name of somebody, or will in a moment.
+    fn clashes(&self, config: &Config) -> Vec<Problem> {
+        // Before the roster: what is no longer here is in it.
+        let naming = self.members.naming.borrow().clone();
+        let roster = self.members.roster.borrow().clone();
+        let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
+        let named = naming.iter().map(|(id, profile)| Bearer {
+            id: *id,
+            name: profile.name.as_ref(),
+            owner: profile.owner.as_ref(),
+            groups: &profile.groups,
+        });
+        names::clashes(config, named.chain(members.iter().map(|member| bearer(member))))
     }
 
     /// The roster as the data path takes it.

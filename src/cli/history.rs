@@ -1,4 +1,4 @@
-//! What happened to devices: the records of who was let in and put out, by whom and why.
+//! What happened to devices: the records of who was let in and put out, by whom, why and from where.
 
 use std::path::Path;
 
@@ -39,9 +39,14 @@ fn row(event: &Event, called: Option<&dyn Fn(MemberId) -> String>, now: &Zoned) 
     row.extend([
         (super::order::tone_of(event.to), change),
         (Tone::Plain, foreign(&event.who)),
-        (Tone::Plain, harmless(&event.why)),
+        (Tone::Plain, harmless(&why(event))),
     ]);
     row
+}
+
+/// Why, and from where it was said.
+fn why(Event { why, origin, .. }: &Event) -> String {
+    origin.as_ref().map_or_else(|| why.clone(), |origin| format!("{why} ({origin})"))
 }
 
 fn time(at: Timestamp, now: &Zoned) -> String {

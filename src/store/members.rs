@@ -14,7 +14,8 @@ use crate::model::{Label, MemberId, MemberState, NetworkId};
 mod types;
 
 pub use types::{
-    Admitted, AtController, Change, Intent, PinProof, Presence, Profile, StoredMember, StoredRoster,
+    Admitted, AtController, Caller, Change, ChangeOrigin, Intent, PinProof, Presence, Profile, StoredMember,
+    StoredRoster,
 };
 
 const FILE: &str = "members.db";
@@ -75,6 +76,10 @@ const MIGRATIONS: &[&str] = &[
         since         INTEGER NOT NULL,            -- ms since 1970
         who           TEXT NOT NULL
     ) STRICT;
+",
+    "
+    ALTER TABLE changes ADD COLUMN origin TEXT;                      -- from where, as JSON
+    ALTER TABLE outbox ADD COLUMN origin TEXT;
 ",
 ];
 
@@ -170,12 +175,12 @@ impl Members {
     }
 
     fn outbox(&self) -> Result<BTreeMap<MemberId, Intent>, MembersError> {
-        let rows = self.rows("SELECT member, authorize, since, who FROM outbox", |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get(3)?))
+        let rows = self.rows("SELECT member, authorize, since, who, origin FROM outbox", |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?))
         })?;
-        let parsed = rows.into_iter().map(|(id, authorize, since, who)| {
+        let parsed = rows.into_iter().map(|(id, authorize, since, who, from)| {
             let since = Timestamp::from_millisecond(since).ok()?;
-            Some((id.parse().ok()?, Intent { authorize, since, who }))
+            Some((id.parse().ok()?, Intent { authorize, since, who, origin: origin(from)? }))
         });
         parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("what the controller is still to be told"))
     }
@@ -253,7 +258,7 @@ impl Members {
     pub fn changes(&self, member: Option<MemberId>) -> Result<Vec<Change>, MembersError> {
         let which = member.map_or_else(String::new, |id| format!("WHERE member = '{id}'"));
         let query = format!(
-            "SELECT time, member, before, after, why, who FROM changes {which} ORDER BY rowid DESC LIMIT {MOST_CHANGES}"
+            "SELECT time, member, before, after, why, who, origin FROM changes {which} ORDER BY rowid DESC LIMIT {MOST_CHANGES}"
         );
         let mut rows = self.rows(&query, |row| {
             Ok((
@@ -263,19 +268,22 @@ impl Members {
                 row.get::<_, String>(3)?,
                 row.get(4)?,
                 row.get(5)?,
+                row.get(6)?,
             ))
         })?;
         rows.reverse();
-        let parsed = rows.into_iter().map(|(time, id, from, to, why, who): (i64, String, _, _, _, _)| {
-            Some(Change {
-                time: Timestamp::from_millisecond(time).ok()?,
-                member: id.parse().ok()?,
-                from: from.map(|text| text.parse()).transpose().ok()?,
-                to: to.parse().ok()?,
-                why,
-                who,
-            })
-        });
+        let parsed =
+            rows.into_iter().map(|(time, id, from, to, why, who, place): (i64, String, _, _, _, _, _)| {
+                Some(Change {
+                    time: Timestamp::from_millisecond(time).ok()?,
+                    member: id.parse().ok()?,
+                    from: from.map(|text| text.parse()).transpose().ok()?,
+                    to: to.parse().ok()?,
+                    why,
+                    who,
+                    origin: origin(place)?,
+                })
+            });
         parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("an entry in the log of changes"))
     }
 
@@ -332,16 +340,19 @@ impl Members {
                 ])?;
             }
             transaction.execute("DELETE FROM outbox", [])?;
-            let mut outbox = transaction.prepare("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4)")?;
+            let mut outbox = transaction.prepare("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for (id, intent) in &roster.outbox {
                 let since = intent.since.as_millisecond();
-                outbox.execute(params![id.to_string(), intent.authorize, since, intent.who])?;
+                let origin = intent.origin.as_ref().map(told);
+                outbox.execute(params![id.to_string(), intent.authorize, since, intent.who, origin])?;
             }
-            let mut log = transaction.prepare("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            let mut log = transaction.prepare("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
             for c in changes {
                 let before = c.from.map(MemberState::as_str);
                 let id = c.member.to_string();
-                log.execute(params![c.time.as_millisecond(), id, before, c.to.as_str(), c.why, c.who])?;
+                let (time, to, origin) =
+                    (c.time.as_millisecond(), c.to.as_str(), c.origin.as_ref().map(told));
+                log.execute(params![time, id, before, to, c.why, c.who, origin])?;
             }
         }
         transaction.commit()
@@ -364,6 +375,16 @@ impl Members {
     fn damaged(&self, what: impl Into<String>) -> MembersError {
         MembersError::Damaged { file: self.file.clone(), what: what.into() }
     }
+}
+
+/// From where a change came, as a column has it.
+fn told(origin: &ChangeOrigin) -> String {
+    serde_json::json!(origin).to_string()
+}
+
+/// The same read back; `None` if it makes no sense.
+fn origin(column: Option<String>) -> Option<Option<ChangeOrigin>> {
+    column.map(|text| serde_json::from_str(&text)).transpose().ok()
 }
 
 /// A row as a member, or what of it makes no sense.
@@ -448,12 +469,67 @@ mod tests {
             notice: Some(taken),
             ..member.clone()
         };
-        let intent = Intent { authorize: true, since: taken, who: "root".into() };
+        let intent = Intent { authorize: true, since: taken, who: "root".into(), origin: Some(by_ssh()) };
         let outbox = BTreeMap::from([(member.id, intent)]);
         let network = "5e02d9cb41c0ffee".parse().unwrap();
         let redirects = vec!["ACTION_TEE to 5e02d9cb41 (rule 1)".into()];
         let members = vec![member, full];
         StoredRoster { network, taken, public: true, redirects, listed: true, members, outbox }
+    }
+
+    fn by_ssh() -> ChangeOrigin {
+        let claimed_ssh = "192.168.1.20".parse().ok();
+        ChangeOrigin::Socket(Caller {
+            login: Some("mum".into()),
+            terminal: Some("pts/3".into()),
+            claimed_ssh,
+        })
+    }
+
+    #[test]
+    fn a_store_of_each_earlier_schema_keeps_its_rows() {
+        let rows = "INSERT INTO roster (one, network, taken, public) VALUES (1, '5e02d9cb41c0ffee', 0, 0);
+             INSERT INTO changes (time, member, after, why) VALUES (0, 'c4c8812898', 'active', 'adopted');
+             INSERT INTO members (id, state, at_controller, proof, differs, first_seen, assigned, active_bridge)
+             VALUES ('c4c8812898', 'active', 'authorized', 'unproven', 0, 0, '', 0);";
+        let queued = "INSERT INTO outbox VALUES ('c4c8812898', 0, 0, 'mum');";
+        for (schema, more) in [(1, ""), (2, queued)] {
+            let folder = tempfile::tempdir().unwrap();
+            let old = open(&folder.path().join(FILE), &MIGRATIONS[..schema]).unwrap().connection;
+            old.execute_batch(&format!("{rows}{more}")).unwrap();
+            drop(old);
+            let (mut members, created) = Members::open(folder.path()).unwrap();
+            let roster = members.load("5e02d9cb41c0ffee".parse().unwrap()).unwrap().unwrap();
+            assert_eq!((created, roster.members[0].state), (false, MemberState::Active), "schema {schema}");
+            let changes = members.changes(None).unwrap();
+            assert_eq!((changes[0].who.as_str(), &changes[0].origin), ("ztgate", &None), "schema {schema}");
+            let intent = roster.outbox.values().next();
+            assert_eq!(
+                intent.map(|intent| (&*intent.who, &intent.origin)),
+                (schema > 1).then_some(("mum", &None))
+            );
+        }
+    }
+
+    #[test]
+    fn from_where_reads_as_words() {
+        let socket = ChangeOrigin::Socket;
+        let bare = Caller::default();
+        let controller = |kind: &str, url: Option<&str>| ChangeOrigin::Controller {
+            controller: kind.into(),
+            url: url.map(Into::into),
+        };
+        for (origin, words) in [
+            (by_ssh(), "login mum on pts/3, says by SSH from 192.168.1.20"),
+            (socket(Caller { login: Some("mum".into()), ..bare.clone() }), "login mum"),
+            (socket(Caller { terminal: Some("tty1".into()), ..bare.clone() }), "tty1"),
+            (socket(bare), "this machine"),
+            (controller("local", None), "local controller"),
+            (controller("remote", Some("https://10.0.0.2")), "remote controller https://10.0.0.2"),
+            (ChangeOrigin::Clock, "the gateway's clock"),
+        ] {
+            assert_eq!(origin.to_string(), words);
+        }
     }
 
     #[test]
@@ -526,6 +602,7 @@ mod tests {
             to,
             why: why.into(),
             who: "root".into(),
+            origin: from.is_some().then(by_ssh),
         };
         let changes = [
             change(None, MemberState::Pending, "new"),

@@ -97,7 +97,8 @@ impl Merged {
                 member.profile = old.map(|old| old.profile.clone()).unwrap_or_default();
             }
         }
-        self.changes.retain(|change| change.to != MemberState::Active);
+        // What is noted of one who stays active is no right.
+        self.changes.retain(|change| change.to != MemberState::Active || change.from == Some(change.to));
         self
     }
 }
@@ -174,6 +175,8 @@ fn settle(member: &mut StoredMember, old: Option<&StoredMember>, ruling: Ruling<
         to: state,
         why: why.to_owned(),
         who: who.to_owned(),
+        // Which controller said so, the task knows.
+        origin: None,
     })
 }
 

@@ -14,8 +14,8 @@ mod thread;
 pub use feed::{Limits, News, RosterFeed, SyncStatus, controller};
 pub use merge::{Alarm, Merged, Ruling, merge};
 pub use order::{
-    Actor, AtTheController, Changed, DeviceView, Difference, Done, Edit, Event, Listed, Order, OrderError,
-    Orders, Profile, Request, Step,
+    Actor, AtTheController, Caller, ChangeOrigin, Changed, DeviceView, Difference, Done, Edit, Event, Listed,
+    Order, OrderError, Orders, Profile, Request, Step,
 };
 pub use poll::RosterTask;
 pub use start::{SyncError, start};

@@ -8,16 +8,16 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
-use super::feed::{Limits, News, RosterFeed, SyncStatus};
+use super::feed::{self, Limits, News, RosterFeed, SyncStatus};
 use super::merge::{self, Alarm, Merged, Ruling};
-use super::order::{DeviceView, Difference, Orders, Request, Step};
+use super::order::{DeviceView, Orders, Request, Step};
 use super::plan;
 
 use crate::config::{Config, SyncMode};
 use crate::identity::Roster;
 use crate::identity::proof::Prover;
 use crate::model::{Clock, MemberId, MemberState, Moment, NetworkId};
-use crate::store::{Change, Members, MembersError, Presence, StoredRoster};
+use crate::store::{Change, Intent, Members, MembersError, Presence, Profile, StoredRoster};
 use crate::zerotier::{Controller, NodeClient};
 
 mod ask;
@@ -26,6 +26,7 @@ mod due;
 mod guards;
 mod proofs;
 mod show;
+mod syncs;
 
 use ask::Answer;
 use desk::Desk;
@@ -71,6 +72,7 @@ pub struct RosterTask {
     status: watch::Sender<SyncStatus>,
     devices: watch::Sender<Arc<[Arc<DeviceView>]>>,
     shown: Shown,
+    naming: watch::Sender<Arc<[(MemberId, Profile)]>>,
     news: broadcast::Sender<News>,
     requests: mpsc::Receiver<Request>,
     poll_now: Arc<Notify>,
@@ -119,13 +121,14 @@ impl RosterTask {
         };
         let (roster, status, poll_now) =
             (watch::Sender::new(None), watch::Sender::new(status), Arc::new(Notify::new()));
-        let devices = watch::Sender::new(Arc::default());
+        let (devices, naming) = (watch::Sender::new(Arc::default()), watch::Sender::new(Arc::default()));
         let news = broadcast::Sender::new(1024);
         let (orders, requests) = Orders::channel();
         let feed = RosterFeed {
             roster: roster.subscribe(),
             status: status.subscribe(),
             devices: devices.subscribe(),
+            naming: naming.subscribe(),
             orders,
             news: news.clone(),
             poll_now: poll_now.clone(),
@@ -150,6 +153,7 @@ impl RosterTask {
             status,
             devices,
             shown: Shown::default(),
+            naming,
             news,
             requests,
             poll_now,
@@ -221,14 +225,22 @@ impl RosterTask {
             known.last_seen = presence.last_seen.max(known.last_seen);
             known.physical = presence.physical.or(known.physical.take());
         }
-        if let Some(error) = self.lacks_too_many(&listed) {
-            return self.fail(instant, error);
+        let mut believed = Vec::new();
+        if let Some(lack) = self.lacks_too_many(&listed) {
+            if self.acknowledged_by(instant).is_none() {
+                let error = format!("{lack}, which is not believed; if they were deleted there: ztgate sync");
+                return self.fail(instant, error);
+            }
+            believed.push(lack);
         }
         let shielded =
             |id: MemberId| self.known.outbox.contains_key(&id) || self.desk.was_told_after(id, instant);
         let ruling =
             Ruling { first_start: self.first_start, mode: &config.sync, shielded: &shielded, now: wall };
         let mut merged = merge::merge(&view, &self.known.members, ruling);
+        for change in &mut merged.changes {
+            change.origin = Some(feed::origin(&config));
+        }
         if !self.known.listed {
             merge::take_list(&mut merged.members, &config.devices, wall);
             let left = config.devices.iter().filter(|device| !listed.contains(&device.id)).count();
@@ -248,21 +260,26 @@ impl RosterTask {
             members: merged.members.clone(),
             outbox: self.known.outbox.clone(),
         };
-        let plan = plan::plan(&next, &view, &config.sync, self.gateway);
+        let mut plan = plan::plan(&next, &view, &config.sync, self.gateway);
+        // What the controller was told since it was asked is no difference any more, unless it did not take it.
+        plan.retain(|line| {
+            next.outbox.contains_key(&line.member) || !self.desk.was_told_after(line.member, instant)
+        });
         if config.sync == SyncMode::Enforce {
-            let put_out = self.enforce(&plan, &view, &next.outbox, wall);
+            let (put_out, acknowledged) = self.enforce(&plan, &view, &next.outbox, answer.asked);
+            believed.extend(acknowledged);
             merged.changes.extend(put_out.iter().filter_map(|(id, intent)| {
                 let state = merged.members.iter().find(|member| member.id == *id)?.state;
                 let why = "authorised by somebody else; to be deauthorised".to_owned();
-                let who = intent.who.clone();
-                Some(Change { time: wall, member: *id, from: Some(state), to: state, why, who })
+                let Intent { who, origin, .. } = intent.clone();
+                Some(Change { time: wall, member: *id, from: Some(state), to: state, why, who, origin })
             }));
             next.outbox.extend(put_out);
         }
+        merged.changes.extend(self.records_of_syncs(answer.asked, &plan, &believed));
         self.taken_at = instant;
         let error = self.adopt(next, merged);
-        self.desk.plan =
-            plan.into_iter().filter(|difference| !shielded_now(&self.desk, difference, instant)).collect();
+        self.desk.plan = plan;
         let status = SyncStatus {
             source: self.controller.name(),
             last_ok: Some(self.known.taken),
@@ -280,7 +297,7 @@ impl RosterTask {
             let _ = self.news.send(News::ControllerBack);
         }
         self.look_again_for_addresses();
-        self.answer_syncs(instant, None);
+        self.answer_syncs(instant);
     }
 
     /// The files changed.
@@ -346,7 +363,7 @@ impl RosterTask {
     fn keep(&mut self, next: &StoredRoster, changes: &[Change]) -> Result<(), MembersError> {
         let same = StoredRoster { taken: self.known.taken, ..next.clone() } == self.known;
         let now = self.clock.instant();
-        if !same || self.first_start || self.unkept.is_some() {
+        if !same || !changes.is_empty() || self.first_start || self.unkept.is_some() {
             let mut all = self.unkept.clone().unwrap_or_default();
             all.extend_from_slice(changes);
             self.store.save(next, &all)?;
@@ -366,7 +383,7 @@ impl RosterTask {
         if !std::mem::replace(&mut self.is_lost, true) {
             let _ = self.news.send(News::ControllerLost(error.clone()));
         }
-        self.answer_syncs(asked, Some(&error));
+        self.refuse_syncs(asked, &error);
         self.status.send_modify(|status| status.last_error = Some(error));
     }
 
@@ -374,11 +391,6 @@ impl RosterTask {
         tracing::error!("{alarm}");
         let _ = self.news.send(News::Alarm(alarm.to_string(), alarm.member()));
     }
-}
-
-/// Whether a difference is none any more, because the controller was told since it was asked.
-fn shielded_now(desk: &Desk, difference: &Difference, asked: Moment) -> bool {
-    desk.was_told_after(difference.member, asked)
 }
 
 /// When a roster read from disk was taken, on the clock that nobody can set. An age that cannot be (the wall clock was

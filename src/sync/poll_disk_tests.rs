@@ -3,7 +3,7 @@
 use super::*;
 
 /// Makes every write to the store fail, as a full disk would, until undone.
-fn break_store(folder: &Path, broken: bool) {
+pub(super) fn break_store(folder: &Path, broken: bool) {
     let connection = rusqlite::Connection::open(folder.join("members.db")).unwrap();
     let change = if broken {
         "CREATE TRIGGER full BEFORE INSERT ON roster BEGIN SELECT RAISE(ABORT, 'disk full'); END"

@@ -1,5 +1,6 @@
 //! Devices from the first knock to the last: what a person orders, what the device meets, and what the controller is told.
 
+mod crossing;
 mod disk;
 mod elsewhere;
 mod faults;

@@ -1,6 +1,7 @@
 //! What the store keeps of members.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -91,6 +92,8 @@ pub struct Intent {
     pub since: Timestamp,
     /// Who wants it.
     pub who: String,
+    /// From where they said so.
+    pub origin: Option<ChangeOrigin>,
 }
 
 /// One member, as the store keeps it.
@@ -169,4 +172,67 @@ pub struct Change {
     pub why: String,
     /// Who did it: a user of this machine, `controller`, `clock`, or `ztgate` by itself.
     pub who: String,
+    /// From where; `None` for what was recorded before that was asked.
+    pub origin: Option<ChangeOrigin>,
+}
+
+/// From where a change came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ChangeOrigin {
+    /// The admin socket, opened by a process of this machine.
+    Socket(Caller),
+    /// What the controller says.
+    Controller {
+        /// Of which kind it is: `local`, `remote` or `central`.
+        controller: String,
+        /// Where it is; `None` for the one in this machine's node.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
+    },
+    /// The gateway's own clock.
+    Clock,
+    /// The gateway's configuration.
+    Config,
+}
+
+/// What is known of the process that opened the admin socket, besides its user. All of it is left out where nobody tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The user who had logged in when it all began: the person behind `sudo`. The kernel's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// Its terminal, `pts/3` say. The kernel's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
+    /// From where that user came by SSH. The process's own word, which proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_ssh: Option<IpAddr>,
+}
+
+impl fmt::Display for ChangeOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(caller) => caller.fmt(f),
+            Self::Controller { controller, url: None } => write!(f, "{controller} controller"),
+            Self::Controller { controller, url: Some(url) } => write!(f, "{controller} controller {url}"),
+            Self::Clock => f.write_str("the gateway's clock"),
+            Self::Config => f.write_str("ztgate.toml"),
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.login, &self.terminal) {
+            (Some(login), Some(terminal)) => write!(f, "login {login} on {terminal}")?,
+            (Some(login), None) => write!(f, "login {login}")?,
+            (None, Some(terminal)) => f.write_str(terminal)?,
+            (None, None) => f.write_str("this machine")?,
+        }
+        match self.claimed_ssh {
+            Some(client) => write!(f, ", says by SSH from {client}"),
+            None => Ok(()),
+        }
+    }
 }

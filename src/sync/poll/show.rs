@@ -105,13 +105,7 @@ impl RosterTask {
             last_seen: presence.last_seen,
             physical: presence.physical,
             aged: member.state == MemberState::Pending && age > AGED,
-            queued: self.known.outbox.get(&member.id).map(|intent| {
-                let what = if intent.authorize { "authorise" } else { "deauthorise" };
-                match self.desk.trouble(member.id) {
-                    Some(why) => format!("{what} ({why})"),
-                    None => what.to_owned(),
-                }
-            }),
+            queued: self.still_to_tell(member.id),
         }
     }
 
@@ -149,5 +143,15 @@ impl RosterTask {
             aged: beside.aged,
             queued: beside.queued.clone(),
         }
+    }
+
+    /// What the controller is still to be told of a member, and why it does not know yet.
+    pub(super) fn still_to_tell(&self, member: MemberId) -> Option<String> {
+        let intent = self.known.outbox.get(&member)?;
+        let what = if intent.authorize { "authorise" } else { "deauthorise" };
+        Some(match self.desk.trouble(member) {
+            Some(why) => format!("{what} ({why})"),
+            None => what.to_owned(),
+        })
     }
 }
