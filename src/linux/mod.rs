@@ -5,6 +5,7 @@
 
 pub mod capabilities;
 pub mod clock;
+pub mod files;
 pub mod holder;
 pub mod interfaces;
 pub mod limits;

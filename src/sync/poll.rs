@@ -51,8 +51,10 @@ pub struct RosterTask {
     store: Members,
     prover: Prover,
     network: NetworkId,
-    /// The gateway's own ID, once its node has told it.
+    /// The gateway's own ID, once its node has told it since this start.
     gateway: Option<MemberId>,
+    /// The same, as the store has it from before: what it shields is shielded, and nothing that wants certainty is founded on it.
+    remembered: Option<MemberId>,
     known: StoredRoster,
     /// No roster was ever kept: whoever is authorised is adopted.
     first_start: bool,
@@ -137,13 +139,14 @@ impl RosterTask {
             prover,
             network,
             gateway: None,
+            remembered: store.own()?,
             known,
             first_start,
             is_old_store,
             is_lost: false,
             taken_at,
             touched_at: instant,
-            unkept: None,
+            unkept: store.take_unkept(),
             roster,
             status,
             devices,
@@ -198,7 +201,7 @@ impl RosterTask {
 
     /// Makes an answer the new roster; an odd one changes nothing but the status.
     fn take(&mut self, mut answer: Answer) {
-        self.gateway = answer.gateway.or(self.gateway);
+        self.learn_own(answer.gateway);
         let mut view = match answer.view {
             Ok(view) if view.network == self.network => view,
             Ok(view) => {
@@ -215,7 +218,8 @@ impl RosterTask {
         let listed: HashSet<MemberId> = view.members.iter().map(|member| member.id).collect();
         for (id, presence) in answer.heard.into_iter().filter(|(id, _)| listed.contains(id)) {
             let known = self.presence.entry(id).or_default();
-            known.last_seen = presence.last_seen.max(known.last_seen);
+            // By another machine's clock it may be later than now.
+            known.last_seen = presence.last_seen.map(|heard| heard.min(wall)).max(known.last_seen);
             known.physical = presence.physical.or(known.physical.take());
         }
         if let Some(error) = self.lacks_too_many(&listed) {
@@ -245,7 +249,7 @@ impl RosterTask {
             members: merged.members.clone(),
             outbox: self.known.outbox.clone(),
         };
-        let plan = plan::plan(&next, &view, &config.sync, self.gateway);
+        let plan = plan::plan(&next, &view, &config.sync, self.own());
         if config.sync == SyncMode::Enforce {
             let put_out = self.enforce(&plan, &view, &next.outbox, wall);
             merged.changes.extend(put_out.iter().filter_map(|(id, intent)| {
@@ -278,6 +282,24 @@ impl RosterTask {
         }
         self.look_again_for_addresses();
         self.answer_syncs(instant, None);
+    }
+
+    /// This machine's own member: as its node says, or until it speaks, as it said last.
+    fn own(&self) -> Option<MemberId> {
+        self.gateway.or(self.remembered)
+    }
+
+    fn learn_own(&mut self, told: Option<MemberId>) {
+        let Some(own) = told else { return };
+        self.gateway = told;
+        if self.remembered == told {
+            return;
+        }
+        match self.store.save_own(own) {
+            Ok(()) => self.remembered = told,
+            // The next answer tells it again.
+            Err(error) => tracing::debug!("which member this machine is, is not kept yet: {error}"),
+        }
     }
 
     /// The files changed.
@@ -315,6 +337,11 @@ impl RosterTask {
             }
         };
         let before = std::mem::replace(&mut self.known, next);
+        if self.unkept.is_some()
+            && let Err(error) = self.hold()
+        {
+            tracing::error!("a restart would forget who is out now: {error}");
+        }
         let queued: HashSet<_> = merge::to_prove(&before.members).into_iter().collect();
         for (id, identity) in merge::to_prove(&self.known.members) {
             if !queued.contains(&(id, identity)) {

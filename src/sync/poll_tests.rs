@@ -16,6 +16,9 @@ use crate::zerotier::{ApiError, ControllerMember, ControllerView, Proposal};
 #[path = "poll_disk_tests.rs"]
 mod disk;
 
+#[path = "poll_heard_tests.rs"]
+mod heard;
+
 const NETWORK: &str = "5e02d9cb41c0ffee";
 const A: &str = "c4c8812898:0:203ee6338341519b07a30250ac1b5d0199417a7d94db550f8187e908dc8e3019ebff0c8010ce10c249475d06ae4799a3fc61a74192c25b231c7085428a1dfe5d";
 const B: &str = "bcba17eef8:0:8c2888311abc576d0a7917d2e0eee8a64cd1c34c293c7881ee31a19dd1390602391c969577ce48d7044e53bf00a268cd799e6a4693bed01b6a2cbce3453a8763";
@@ -139,7 +142,7 @@ impl World {
     fn log(&self) -> Vec<String> {
         let (store, _) = Members::open(self.folder.path()).unwrap();
         let told = |c: Change| format!("{} {}", c.member, c.to);
-        store.changes(None).unwrap().into_iter().map(told).collect()
+        store.history().changes(None).unwrap().into_iter().map(told).collect()
     }
 }
 

@@ -16,6 +16,7 @@ const AGED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 impl RosterTask {
     pub(super) fn view_of(&self, member: &StoredMember, now: Timestamp) -> DeviceView {
         let presence = self.presence.get(&member.id).cloned().unwrap_or_default();
+        // Where neither node nor controller tells whom it hears, the first knock is all that is known.
         let heard = presence.last_seen.unwrap_or(member.first_seen);
         let age = Duration::try_from(now.duration_since(heard)).unwrap_or_default();
         let network = self.network;
@@ -23,7 +24,7 @@ impl RosterTask {
         DeviceView {
             member: member.id,
             state: member.state,
-            own: self.gateway == Some(member.id),
+            own: self.own() == Some(member.id),
             name: member.profile.name.clone(),
             owner: member.profile.owner.clone(),
             groups: member.profile.groups.clone(),
