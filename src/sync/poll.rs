@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::feed::{Limits, News, RosterFeed, SyncStatus};
+use super::forget;
 use super::merge::{self, Alarm, Merged, Ruling};
 use super::order::{DeviceView, Difference, Orders, Request, Step};
 use super::plan;
@@ -239,6 +240,9 @@ impl RosterTask {
                      ztgate devices import policy/devices.toml"
                 );
             }
+        }
+        for id in forget::strangers(&mut merged.members, &self.known.members, &self.known.outbox, wall) {
+            self.presence.remove(&id);
         }
         let mut next = StoredRoster {
             network: self.network,
