@@ -10,11 +10,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::StoreError;
 use super::open::{open, open_to_read};
 use crate::model::{Label, MemberId, MemberState, NetworkId};
+use facts::FACT_HELD;
 use held::OnDisk;
 use history::Knocks;
 use reserve::{Reserve, Written};
 use row::member;
 
+mod facts;
 mod held;
 mod history;
 mod put_by;
@@ -92,12 +94,6 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX IF NOT EXISTS knocks ON changes (time) WHERE before IS NULL AND after = 'pending';
 ",
 ];
-
-/// The number of the last thing held in the reserve that the database has, too. Whatever it holds up to there is void.
-const FACT_HELD: &str = "held";
-
-/// The gateway's own member ID, as its node told it last.
-const FACT_OWN: &str = "own";
 
 /// Why the members on disk cannot be had or kept.
 #[derive(Debug, thiserror::Error)]
@@ -225,34 +221,6 @@ impl Members {
             self.unkept = Some(held.changes);
         }
         Ok(Some(roster))
-    }
-
-    /// The gateway's own member ID, as its node told it last; `None` if it never did.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn own(&self) -> Result<Option<MemberId>, MembersError> {
-        self.fact(FACT_OWN)
-    }
-
-    /// Notes the gateway's own member ID.
-    ///
-    /// # Errors
-    /// It could not be written.
-    pub fn save_own(&mut self, own: MemberId) -> Result<(), MembersError> {
-        self.save_fact(FACT_OWN, &own.to_string())
-    }
-
-    fn fact<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, MembersError> {
-        let query = "SELECT value FROM facts WHERE name = ?1";
-        let found = self.connection.query_row(query, [name], |row| row.get::<_, String>(0)).optional();
-        let found = found.map_err(|e| self.sql(e))?.map(|text| text.parse());
-        found.transpose().map_err(|_| self.damaged(format!("the fact {name}")))
-    }
-
-    fn save_fact(&self, name: &str, value: &str) -> Result<(), MembersError> {
-        let saved = self.connection.execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2)", [name, value]);
-        saved.map(drop).map_err(|e| self.sql(e))
     }
 
     /// When and where members were last heard.

@@ -288,24 +288,6 @@ impl RosterTask {
         self.answer_syncs(instant, None);
     }
 
-    /// This machine's own member: as its node says, or until it speaks, as it said last.
-    fn own(&self) -> Option<MemberId> {
-        self.gateway.or(self.remembered)
-    }
-
-    fn learn_own(&mut self, told: Option<MemberId>) {
-        let Some(own) = told else { return };
-        self.gateway = told;
-        if self.remembered == told {
-            return;
-        }
-        match self.store.save_own(own) {
-            Ok(()) => self.remembered = told,
-            // The next answer tells it again.
-            Err(error) => tracing::debug!("which member this machine is, is not kept yet: {error}"),
-        }
-    }
-
     /// The files changed.
     fn reconfigure(&mut self) {
         self.config.borrow_and_update();

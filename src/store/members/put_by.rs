@@ -1,9 +1,10 @@
 //! What the database could not take, put by beside it and found again by the next start.
 
+use super::facts::FACT_HELD;
 use super::held::{Held, OnDisk};
 use super::reserve::{self, Reserve, Written};
 use super::types::{Change, StoredRoster};
-use super::{FACT_HELD, Members, MembersError};
+use super::{Members, MembersError};
 use crate::store::StoreError;
 
 impl Members {
