@@ -6,6 +6,7 @@
 
 pub mod capabilities;
 pub mod clock;
+pub mod files;
 pub mod holder;
 pub mod interfaces;
 pub mod limits;

@@ -10,18 +10,27 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::StoreError;
 use super::open::{open, open_to_read};
 use crate::model::{Label, MemberId, MemberState, NetworkId};
+use facts::FACT_HELD;
+use held::OnDisk;
+use history::Knocks;
+use reserve::{Reserve, Written};
+use row::{member, origin};
 
+mod facts;
+mod held;
+mod history;
+mod put_by;
+mod reserve;
+mod row;
 mod types;
 
+pub use history::History;
 pub use types::{
     Admitted, AtController, Caller, Change, ChangeOrigin, Intent, PinProof, Presence, Profile, StoredMember,
     StoredRoster,
 };
 
 const FILE: &str = "members.db";
-
-/// The most changes that are told at once.
-pub const MOST_CHANGES: usize = 10_000;
 
 const MIGRATIONS: &[&str] = &[
     "
@@ -81,6 +90,14 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE changes ADD COLUMN origin TEXT;                      -- from where, as JSON
     ALTER TABLE outbox ADD COLUMN origin TEXT;
 ",
+    "
+    -- What is one thing only, by name: see FACT_*.
+    CREATE TABLE IF NOT EXISTS facts (
+        name          TEXT PRIMARY KEY,
+        value         TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS knocks ON changes (time) WHERE before IS NULL AND after = 'pending';
+",
 ];
 
 /// Why the members on disk cannot be had or kept.
@@ -102,31 +119,74 @@ pub enum MembersError {
     Damaged { file: PathBuf, what: String },
 }
 
-/// The members on disk, in `STATE_DIR/members.db`.
+/// The members on disk, in `STATE_DIR/members.db`; and beside it, what is to survive though that could not be written.
 #[derive(Debug)]
 pub struct Members {
     connection: Connection,
     file: PathBuf,
-    /// The members as they are on disk, so that only what differs is written; `None` until they were read or written.
-    written: Option<HashMap<MemberId, StoredMember>>,
+    /// What is on disk, so that only what differs is written; `None` until it was read or written.
+    written: Option<OnDisk>,
+    /// `None` where there is no room for one yet.
+    reserve: Option<Reserve>,
+    /// That there is no room was told.
+    lacks_room: bool,
+    /// What the reserve has and the database has not, as it was written last.
+    held: Option<Written>,
+    /// The highest number in use, in the reserve or the database.
+    number: u64,
+    /// As far as the database voids it.
+    voided: u64,
+    /// What of the history the reserve had at the start, and the database had not.
+    unkept: Option<Vec<Change>>,
+    knocks: Knocks,
 }
 
 impl Members {
     /// Opens the file, or makes it; the second value tells which.
     ///
     /// # Errors
-    /// The file cannot be used; see [`StoreError`].
+    /// The file cannot be used, or what was put by beside it cannot be read; see [`StoreError`].
     pub fn open(state_dir: &Path) -> Result<(Self, bool), MembersError> {
         let file = state_dir.join(FILE);
         let opened = open(&file, MIGRATIONS)?;
-        Ok((Self { connection: opened.connection, file, written: None }, opened.created))
+        let mut members = Self::over(opened.connection, state_dir, Reserve::read(state_dir)?);
+        match members.fact(FACT_HELD)? {
+            Some(kept) => {
+                members.held = members.held.filter(|held| held.number > kept);
+                members.number = members.number.max(kept);
+                members.voided = kept;
+            }
+            // What is there was put by beside another database.
+            None => {
+                members.save_fact(FACT_HELD, &members.number.to_string())?;
+                members.held = None;
+                members.voided = members.number;
+            }
+        }
+        members.take_room();
+        Ok((members, opened.created))
     }
 
     /// The members of a network as a store has them that may be in use; `None` where there is none that can be read.
     pub fn look(state_dir: &Path, network: NetworkId) -> Option<Vec<StoredMember>> {
-        let file = state_dir.join(FILE);
-        let connection = open_to_read(&file, MIGRATIONS.len() as u32).ok()?;
-        Self { connection, file, written: None }.load(network).ok()?.map(|roster| roster.members)
+        let connection = open_to_read(&state_dir.join(FILE), MIGRATIONS.len() as u32).ok()?;
+        let held = Reserve::read(state_dir).ok()?;
+        Self::over(connection, state_dir, held).load(network).ok()?.map(|roster| roster.members)
+    }
+
+    fn over(connection: Connection, state_dir: &Path, held: Option<Written>) -> Self {
+        Self {
+            connection,
+            file: state_dir.join(FILE),
+            written: None,
+            reserve: None,
+            lacks_room: false,
+            number: held.as_ref().map_or(0, |held| held.number),
+            held,
+            voided: 0,
+            unkept: None,
+            knocks: Knocks::default(),
+        }
     }
 
     /// The roster as it was last; `None` if there never was one.
@@ -155,8 +215,17 @@ impl Members {
         let members = members.into_iter().collect::<Result<_, _>>().map_err(|what| self.damaged(what))?;
         let taken = Timestamp::from_millisecond(taken).map_err(|_| self.damaged("the roster's time"))?;
         let members: Vec<StoredMember> = members;
-        self.written = Some(members.iter().map(|member| (member.id, member.clone())).collect());
-        Ok(Some(StoredRoster { network, taken, public, redirects, listed, members, outbox: self.outbox()? }))
+        let outbox = self.outbox()?;
+        self.written = Some(OnDisk {
+            members: members.iter().map(|member| (member.id, member.clone())).collect(),
+            outbox: outbox.clone(),
+        });
+        let mut roster = StoredRoster { network, taken, public, redirects, listed, members, outbox };
+        if let Some(held) = self.held_beyond()?.filter(|held| held.is_about(network)) {
+            held.narrow(&mut roster);
+            self.unkept = Some(held.changes);
+        }
+        Ok(Some(roster))
     }
 
     /// When and where members were last heard.
@@ -191,15 +260,26 @@ impl Members {
     /// It could not be written; what was there stands.
     pub fn save(&mut self, roster: &StoredRoster, changes: &[Change]) -> Result<(), MembersError> {
         self.write(roster, changes).map_err(|e| self.sql(e))?;
+        (self.held, self.voided) = (None, self.number);
         let written = self.written.get_or_insert_default();
         let kept: HashSet<MemberId> = roster.members.iter().map(|member| member.id).collect();
-        written.retain(|id, _| kept.contains(id));
+        written.members.retain(|id, _| kept.contains(id));
         for member in &roster.members {
-            if written.get(&member.id) != Some(member) {
-                written.insert(member.id, member.clone());
+            if written.members.get(&member.id) != Some(member) {
+                written.members.insert(member.id, member.clone());
             }
         }
+        written.outbox.clone_from(&roster.outbox);
+        self.take_room();
+        if let Err(error) = self.knocks.note(&mut self.connection, changes) {
+            tracing::warn!("old knocks stay in the history for now: {error}");
+        }
         Ok(())
+    }
+
+    /// What reads the log of changes.
+    pub fn history(&self) -> History {
+        History { file: self.file.clone() }
     }
 
     /// Notes that the roster was as it is at a later time too, and who was heard meanwhile.
@@ -244,47 +324,12 @@ impl Members {
         write(&mut self.connection).map_err(|e| self.sql(e))?;
         let written = self.written.get_or_insert_default();
         for (id, identity, proof) in proofs {
-            if let Some(member) = written.get_mut(id).filter(|m| m.identity.as_deref() == Some(*identity)) {
+            let member = written.members.get_mut(id);
+            if let Some(member) = member.filter(|m| m.identity.as_deref() == Some(*identity)) {
                 member.proof = *proof;
             }
         }
         Ok(())
-    }
-
-    /// The log of changes of one member, or of all; the newest [`MOST_CHANGES`], oldest first.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn changes(&self, member: Option<MemberId>) -> Result<Vec<Change>, MembersError> {
-        let which = member.map_or_else(String::new, |id| format!("WHERE member = '{id}'"));
-        let query = format!(
-            "SELECT time, member, before, after, why, who, origin FROM changes {which} ORDER BY rowid DESC LIMIT {MOST_CHANGES}"
-        );
-        let mut rows = self.rows(&query, |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get::<_, Option<String>>(2)?,
-                row.get::<_, String>(3)?,
-                row.get(4)?,
-                row.get(5)?,
-                row.get(6)?,
-            ))
-        })?;
-        rows.reverse();
-        let parsed =
-            rows.into_iter().map(|(time, id, from, to, why, who, place): (i64, String, _, _, _, _, _)| {
-                Some(Change {
-                    time: Timestamp::from_millisecond(time).ok()?,
-                    member: id.parse().ok()?,
-                    from: from.map(|text| text.parse()).transpose().ok()?,
-                    to: to.parse().ok()?,
-                    why,
-                    who,
-                    origin: origin(place)?,
-                })
-            });
-        parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("an entry in the log of changes"))
     }
 
     fn write(&mut self, roster: &StoredRoster, changes: &[Change]) -> rusqlite::Result<()> {
@@ -301,14 +346,16 @@ impl Members {
             None => _ = transaction.execute("DELETE FROM members", [])?,
             Some(written) => {
                 let kept: HashSet<MemberId> = roster.members.iter().map(|member| member.id).collect();
-                for id in written.keys().filter(|id| !kept.contains(id)) {
+                for id in written.members.keys().filter(|id| !kept.contains(id)) {
                     transaction.execute("DELETE FROM members WHERE id = ?1", [id.to_string()])?;
+                    transaction.execute("DELETE FROM presence WHERE member = ?1", [id.to_string()])?;
                 }
             }
         }
         let written = self.written.as_ref();
-        let is_written =
-            |member: &StoredMember| written.is_some_and(|written| written.get(&member.id) == Some(member));
+        let is_written = |member: &StoredMember| {
+            written.is_some_and(|written| written.members.get(&member.id) == Some(member))
+        };
         {
             let mut insert = transaction.prepare(
                 "INSERT OR REPLACE INTO members VALUES \
@@ -354,6 +401,10 @@ impl Members {
                     (c.time.as_millisecond(), c.to.as_str(), c.origin.as_ref().map(told));
                 log.execute(params![time, id, before, to, c.why, c.who, origin])?;
             }
+            if self.number > self.voided {
+                let number = self.number.to_string();
+                transaction.execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2)", [FACT_HELD, &number])?;
+            }
         }
         transaction.commit()
     }
@@ -380,59 +431,6 @@ impl Members {
 /// From where a change came, as a column has it.
 fn told(origin: &ChangeOrigin) -> String {
     serde_json::json!(origin).to_string()
-}
-
-/// The same read back; `None` if it makes no sense.
-fn origin(column: Option<String>) -> Option<Option<ChangeOrigin>> {
-    column.map(|text| serde_json::from_str(&text)).transpose().ok()
-}
-
-/// A row as a member, or what of it makes no sense.
-fn member(row: &Row<'_>) -> Result<StoredMember, String> {
-    let id: String = row.get("id").map_err(|e| e.to_string())?;
-    let at = |column: &str| format!("{column} of member {id}");
-    let text = |column: &str| row.get::<_, String>(column).map_err(|_| at(column));
-    let maybe = |column: &str| row.get::<_, Option<String>>(column).map_err(|_| at(column));
-    let flag = |column: &str| row.get::<_, bool>(column).map_err(|_| at(column));
-    let time = |column: &str| {
-        let millis = row.get::<_, Option<i64>>(column).map_err(|_| at(column))?;
-        millis.map(Timestamp::from_millisecond).transpose().map_err(|_| at(column))
-    };
-    let name = |column: &str| maybe(column)?.map(|name| name.parse()).transpose().map_err(|_| at(column));
-    let (assigned, groups) = (text("assigned")?, text("groups")?);
-    let admitted = maybe("admitted")?;
-    Ok(StoredMember {
-        id: id.parse().map_err(|_| at("id"))?,
-        state: text("state")?.parse().map_err(|_| at("state"))?,
-        at_controller: AtController::parse(&text("at_controller")?).ok_or_else(|| at("at_controller"))?,
-        identity: maybe("identity")?,
-        proof: PinProof::parse(&text("proof")?).ok_or_else(|| at("proof"))?,
-        differs: flag("differs")?,
-        admitted: match admitted {
-            None => None,
-            Some(text) => Some(Admitted::parse(&text).ok_or_else(|| at("admitted"))?),
-        },
-        first_seen: time("first_seen")?.ok_or_else(|| at("first_seen"))?,
-        label: maybe("label")?,
-        assigned: assigned
-            .split_whitespace()
-            .map(|text| text.parse().map_err(|_| at("assigned")))
-            .collect::<Result<_, _>>()?,
-        active_bridge: flag("active_bridge")?,
-        version: maybe("version")?,
-        creation_time: time("creation_time")?,
-        profile: Profile {
-            name: name("name")?,
-            owner: name("owner")?,
-            groups: groups
-                .split_whitespace()
-                .map(|text| text.parse().map_err(|_| at("groups")))
-                .collect::<Result<_, _>>()?,
-            notes: maybe("notes")?,
-            until: time("until")?,
-        },
-        notice: time("notice")?,
-    })
 }
 
 #[cfg(test)]
@@ -501,7 +499,7 @@ mod tests {
             let (mut members, created) = Members::open(folder.path()).unwrap();
             let roster = members.load("5e02d9cb41c0ffee".parse().unwrap()).unwrap().unwrap();
             assert_eq!((created, roster.members[0].state), (false, MemberState::Active), "schema {schema}");
-            let changes = members.changes(None).unwrap();
+            let changes = members.history().changes(None).unwrap();
             assert_eq!((changes[0].who.as_str(), &changes[0].origin), ("ztgate", &None), "schema {schema}");
             let intent = roster.outbox.values().next();
             assert_eq!(
@@ -610,7 +608,7 @@ mod tests {
         ];
         members.save(&roster, &changes[..1]).unwrap();
         members.save(&roster, &changes[1..]).unwrap();
-        assert_eq!(members.changes(None).unwrap(), changes);
+        assert_eq!(members.history().changes(None).unwrap(), changes);
     }
 
     #[test]
@@ -621,5 +619,146 @@ mod tests {
         members.connection.execute("UPDATE members SET state = 'king' WHERE id = 'bcba17eef8'", []).unwrap();
         let error = members.load(roster().network).unwrap_err().to_string();
         assert!(error.contains("state of member bcba17eef8"), "{error}");
+    }
+
+    /// A store that was told of an admission to come, and then no more: nothing is written to its database.
+    fn full(folder: &Path) -> (Members, StoredRoster) {
+        let (mut members, _) = Members::open(folder).unwrap();
+        let roster = roster();
+        members.save(&roster, &[]).unwrap();
+        fill(&members, true);
+        (members, roster)
+    }
+
+    fn fill(members: &Members, full: bool) {
+        let sql = if full {
+            "CREATE TRIGGER full BEFORE INSERT ON roster BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        } else {
+            "DROP TRIGGER full"
+        };
+        members.connection.execute_batch(sql).unwrap();
+    }
+
+    fn loaded(folder: &Path) -> (Members, StoredRoster) {
+        let (mut members, _) = Members::open(folder).unwrap();
+        let roster = members.load(roster().network).unwrap().unwrap();
+        (members, roster)
+    }
+
+    fn sent_away(mut roster: StoredRoster) -> (StoredRoster, Change) {
+        let (time, id) = (roster.taken, roster.members[0].id);
+        roster.members[0].state = MemberState::Revoked;
+        roster.members[0].admitted = Some(Admitted::SentAway);
+        roster.outbox.insert(id, Intent { authorize: false, since: time, who: "mum".into(), origin: None });
+        let from = Some(MemberState::Pending);
+        let (why, who) = ("lost".to_owned(), "mum".to_owned());
+        (roster, Change { time, member: id, from, to: MemberState::Revoked, why, who, origin: None })
+    }
+
+    #[test]
+    fn what_the_database_does_not_take_is_put_by_and_found_by_every_start_until_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, roster) = full(folder.path());
+        let (known, change) = sent_away(roster.clone());
+        let changes = [change];
+        members.save(&known, &changes).unwrap_err();
+        members.hold(&known, &changes).unwrap();
+        drop(members);
+        for _ in 0..2 {
+            let (mut members, found) = loaded(folder.path());
+            assert_eq!(found, known);
+            assert_eq!(members.take_unkept().as_deref(), Some(&changes[..]));
+        }
+        let seen = Members::look(folder.path(), known.network).unwrap();
+        assert_eq!(seen[0].state, MemberState::Revoked);
+        let (mut members, found) = loaded(folder.path());
+        fill(&members, false);
+        members.save(&found, &changes).unwrap();
+        let (mut members, found) = loaded(folder.path());
+        assert_eq!((found, members.take_unkept()), (known, None));
+    }
+
+    #[test]
+    fn what_was_put_by_is_void_once_the_database_has_it_whatever_comes_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, roster) = full(folder.path());
+        let (known, _) = sent_away(roster.clone());
+        members.hold(&known, &[]).unwrap();
+        fill(&members, false);
+        members.save(&known, &[]).unwrap();
+        // Restored, in the same run and after another start.
+        members.save(&roster, &[]).unwrap();
+        let (mut members, found) = loaded(folder.path());
+        assert_eq!(found, roster);
+        // And the same again is put by again.
+        members.hold(&known, &[]).unwrap();
+        assert_eq!(loaded(folder.path()).1, known);
+    }
+
+    #[test]
+    fn what_was_put_by_beside_another_database_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, roster) = full(folder.path());
+        members.hold(&sent_away(roster.clone()).0, &[]).unwrap();
+        drop(members);
+        for file in ["members.db", "members.db-wal", "members.db-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(file));
+        }
+        let (mut members, created) = Members::open(folder.path()).unwrap();
+        assert!(created);
+        members.save(&roster, &[]).unwrap();
+        assert_eq!(loaded(folder.path()).1, roster);
+    }
+
+    /// A disk may tell of an error and have it all the same.
+    #[test]
+    fn what_was_put_by_and_called_failed_is_void_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, roster) = full(folder.path());
+        let (known, _) = sent_away(roster.clone());
+        let before = members.number;
+        members.hold(&known, &[]).unwrap();
+        // As if the write had failed after it was done.
+        (members.number, members.held) = (before + 2, None);
+        fill(&members, false);
+        members.save(&known, &[]).unwrap();
+        members.save(&roster, &[]).unwrap();
+        assert_eq!(loaded(folder.path()).1, roster);
+    }
+
+    #[test]
+    fn a_whole_house_is_put_by() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, _) = Members::open(folder.path()).unwrap();
+        let mut roster = roster();
+        let member = roster.members[1].clone();
+        let ids = 0x10_0000_0000_u64..;
+        roster.members = ids
+            .take(1_500)
+            .map(|id| StoredMember { id: format!("{id:010x}").parse().unwrap(), ..member.clone() })
+            .collect();
+        roster.outbox.clear();
+        members.save(&roster, &[]).unwrap();
+        fill(&members, true);
+        for member in &mut roster.members {
+            member.state = MemberState::Revoked;
+            let intent = Intent { authorize: false, since: roster.taken, who: "mum".into(), origin: None };
+            roster.outbox.insert(member.id, intent);
+        }
+        members.hold(&roster, &[]).unwrap();
+        assert_eq!(loaded(folder.path()).1, roster);
+    }
+
+    #[test]
+    fn the_gateways_own_id_is_kept_and_another_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, _) = Members::open(folder.path()).unwrap();
+        assert_eq!(members.own().unwrap(), None);
+        for id in ["c4c8812898", "bcba17eef8"] {
+            let id = id.parse().unwrap();
+            members.save_own(id).unwrap();
+            let (members, _) = Members::open(folder.path()).unwrap();
+            assert_eq!(members.own().unwrap(), Some(id));
+        }
     }
 }

@@ -9,7 +9,7 @@ mod open;
 
 pub use audit::{AuditChunk, AuditKeep, AuditReader, AuditRow, AuditSelect, AuditWriter};
 pub use members::{
-    Admitted, AtController, Caller, Change, ChangeOrigin, Intent, Members, MembersError, PinProof, Presence,
-    Profile, StoredMember, StoredRoster,
+    Admitted, AtController, Caller, Change, ChangeOrigin, History, Intent, Members, MembersError, PinProof,
+    Presence, Profile, StoredMember, StoredRoster,
 };
 pub use open::{StoreError, make_state_dir};

@@ -2,6 +2,7 @@
 
 mod expiry;
 mod feed;
+mod forget;
 mod lifecycle;
 mod merge;
 mod order;

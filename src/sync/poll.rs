@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::feed::{self, Limits, News, RosterFeed, SyncStatus};
+use super::forget;
 use super::merge::{self, Alarm, Merged, Ruling};
 use super::order::{DeviceView, Orders, Request, Step};
 use super::plan;
@@ -53,8 +54,10 @@ pub struct RosterTask {
     store: Members,
     prover: Prover,
     network: NetworkId,
-    /// The gateway's own ID, once its node has told it.
+    /// The gateway's own ID, once its node has told it since this start.
     gateway: Option<MemberId>,
+    /// The same, as the store has it from before: what it shields is shielded, and nothing that wants certainty is founded on it.
+    remembered: Option<MemberId>,
     known: StoredRoster,
     /// No roster was ever kept: whoever is authorised is adopted.
     first_start: bool,
@@ -142,13 +145,14 @@ impl RosterTask {
             prover,
             network,
             gateway: None,
+            remembered: store.own()?,
             known,
             first_start,
             is_old_store,
             is_lost: false,
             taken_at,
             touched_at: instant,
-            unkept: None,
+            unkept: store.take_unkept(),
             roster,
             status,
             devices,
@@ -205,7 +209,7 @@ impl RosterTask {
 
     /// Makes an answer the new roster; an odd one changes nothing but the status.
     fn take(&mut self, mut answer: Answer) {
-        self.gateway = answer.gateway.or(self.gateway);
+        self.learn_own(answer.gateway);
         let mut view = match answer.view {
             Ok(view) if view.network == self.network => view,
             Ok(view) => {
@@ -222,7 +226,8 @@ impl RosterTask {
         let listed: HashSet<MemberId> = view.members.iter().map(|member| member.id).collect();
         for (id, presence) in answer.heard.into_iter().filter(|(id, _)| listed.contains(id)) {
             let known = self.presence.entry(id).or_default();
-            known.last_seen = presence.last_seen.max(known.last_seen);
+            // By another machine's clock it may be later than now.
+            known.last_seen = presence.last_seen.map(|heard| heard.min(wall)).max(known.last_seen);
             known.physical = presence.physical.or(known.physical.take());
         }
         let mut believed = Vec::new();
@@ -251,6 +256,9 @@ impl RosterTask {
                 );
             }
         }
+        for id in forget::strangers(&mut merged.members, &self.known.members, &self.known.outbox, wall) {
+            self.presence.remove(&id);
+        }
         let mut next = StoredRoster {
             network: self.network,
             taken: wall,
@@ -260,7 +268,7 @@ impl RosterTask {
             members: merged.members.clone(),
             outbox: self.known.outbox.clone(),
         };
-        let mut plan = plan::plan(&next, &view, &config.sync, self.gateway);
+        let mut plan = plan::plan(&next, &view, &config.sync, self.own());
         // What the controller was told since it was asked is no difference any more, unless it did not take it.
         plan.retain(|line| {
             next.outbox.contains_key(&line.member) || !self.desk.was_told_after(line.member, instant)
@@ -335,6 +343,11 @@ impl RosterTask {
             }
         };
         let before = std::mem::replace(&mut self.known, next);
+        if self.unkept.is_some()
+            && let Err(error) = self.hold()
+        {
+            tracing::error!("a restart would forget who is out now: {error}");
+        }
         let queued: HashSet<_> = merge::to_prove(&before.members).into_iter().collect();
         for (id, identity) in merge::to_prove(&self.known.members) {
             if !queued.contains(&(id, identity)) {

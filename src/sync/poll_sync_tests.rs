@@ -32,7 +32,7 @@ async fn sync(task: &mut RosterTask, dry_run: bool) -> Result<Done, OrderError> 
 
 /// The gateway's own history, as who and why.
 fn records(task: &RosterTask) -> Vec<(String, String)> {
-    let changes = task.store.changes(Some(id(A))).unwrap();
+    let changes = task.store.history().changes(Some(id(A))).unwrap();
     let synced = changes.into_iter().filter(|change| change.why.starts_with("sync: "));
     synced.map(|change| (change.who, change.why)).collect()
 }
@@ -145,7 +145,7 @@ async fn every_record_says_from_where() {
     world.says(&[(A, true), (B, false), (C, false)]);
     poll(&mut task).await;
     let from = |who: &str| -> Vec<_> {
-        let changes = task.store.changes(Some(id(who))).unwrap();
+        let changes = task.store.history().changes(Some(id(who))).unwrap();
         changes.into_iter().map(|change| change.origin.unwrap()).collect()
     };
     let controller = ChangeOrigin::Controller { controller: "local".to_owned(), url: None };

@@ -16,6 +16,9 @@ use crate::zerotier::{ApiError, ControllerMember, ControllerView, Proposal};
 #[path = "poll_disk_tests.rs"]
 mod disk;
 
+#[path = "poll_heard_tests.rs"]
+mod heard;
+
 #[path = "poll_sync_tests.rs"]
 mod syncs;
 
@@ -142,7 +145,7 @@ impl World {
     fn log(&self) -> Vec<String> {
         let (store, _) = Members::open(self.folder.path()).unwrap();
         let told = |c: Change| format!("{} {}", c.member, c.to);
-        store.changes(None).unwrap().into_iter().map(told).collect()
+        store.history().changes(None).unwrap().into_iter().map(told).collect()
     }
 }
 
@@ -383,7 +386,7 @@ async fn enforce_puts_strangers_out_and_no_house_off_its_network() {
     poll(&mut task).await;
     assert_eq!(task.known.outbox.len(), 3, "unless a person says so");
     assert!(task.known.outbox.values().all(|intent| intent.who == "root"), "whose doing it then is");
-    let record = task.store.changes(Some(id(A))).unwrap().pop().unwrap();
+    let record = task.store.history().changes(Some(id(A))).unwrap().pop().unwrap();
     assert_eq!(
         (record.who.as_str(), record.why.as_str()),
         (

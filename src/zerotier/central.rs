@@ -191,7 +191,7 @@ impl RawMember {
             creation_time: shapes::time(config.creation_time),
             revision: config.revision,
             version: shapes::label(self.client_version),
-            last_seen: shapes::time(self.last_seen.or(self.last_online)),
+            last_seen: shapes::time(self.last_seen.max(self.last_online)),
             physical: self.physical_address.and_then(|text| text.split('/').next()?.parse().ok()),
         })
     }

@@ -1,7 +1,8 @@
 //! The controller inside a ZeroTier node: this machine's, or another one's over TLS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -14,20 +15,25 @@ use super::fix::Shape;
 use super::rules::{RawCapability, RawRule, forwards};
 use super::token::Owners;
 use super::writes::Records;
-use super::{ApiError, NodeClient, UrlError, shapes};
-use crate::model::NetworkId;
+use super::{ApiError, NodeClient, NodePeer, UrlError, shapes};
+use crate::model::{MemberId, NetworkId};
+
+/// What only shows who is there keeps nobody waiting for who is out.
+const COURTESY: Duration = Duration::from_secs(3);
 
 /// A node as the controller of one network.
 #[derive(Clone, Debug)]
 pub struct LocalController {
     api: Api,
     network: NetworkId,
+    /// It is another machine's node, which nobody else asks whom it hears.
+    is_remote: bool,
 }
 
 impl LocalController {
     /// The node on this machine.
     pub fn new(node: NodeClient, network: NetworkId) -> Self {
-        Self { api: node.api, network }
+        Self { api: node.api, network, is_remote: false }
     }
 
     /// The node at this URL: another machine's behind TLS, or one that a tunnel brings to this machine.
@@ -36,13 +42,24 @@ impl LocalController {
     /// The URL is none, or would carry the token in the clear to another machine.
     pub fn remote(url: &str, token_file: impl Into<PathBuf>, network: NetworkId) -> Result<Self, UrlError> {
         let api = Api::new(Endpoint::parse(url)?, Scheme::XZt1Auth, token_file.into(), Owners::Ours);
-        Ok(Self { api, network })
+        Ok(Self { api, network, is_remote: true })
     }
 
     /// With less patience than [`super::endpoint::DEADLINE`].
     #[cfg(test)]
     pub(crate) fn with_deadline(self, deadline: std::time::Duration) -> Self {
         Self { api: self.api.with_deadline(deadline), ..self }
+    }
+
+    /// Whom the controller's node talks to, where it is not this machine's. It is a courtesy: without it the rest stands.
+    async fn peers(&self) -> HashMap<MemberId, NodePeer> {
+        if !self.is_remote {
+            return HashMap::new();
+        }
+        let node = NodeClient { api: self.api.clone() };
+        let peers = tokio::time::timeout(COURTESY, node.peers()).await;
+        let peers = peers.ok().and_then(Result::ok).unwrap_or_default();
+        peers.into_iter().map(|peer| (peer.id, peer)).collect()
     }
 
     fn read<T: DeserializeOwned>(&self, record: Value) -> Result<T, ApiError> {
@@ -93,9 +110,18 @@ impl Records for LocalController {
         let raw: RawNetwork = self.read(self.network_record().await?)?;
         let private =
             raw.private.ok_or_else(|| ApiError::Missing { of: self.network_path(), field: "private" })?;
+        let (members, peers) = tokio::join!(self.members(), self.peers());
+        let mut members = members?;
+        for member in &mut members {
+            if let Some(peer) = peers.get(&member.id) {
+                member.last_seen = peer.last_heard;
+                member.physical = peer.physical.map(|physical| physical.ip());
+                member.version = member.version.take().or_else(|| peer.version.clone());
+            }
+        }
         let view = ControllerView {
             network: self.network,
-            members: self.members().await?,
+            members,
             public: !private,
             forwards: forwards(raw.rules, raw.capabilities),
         };

@@ -86,7 +86,7 @@ pub struct Presence {
 
 /// What the controller is still to be told of a member. On disk before the controller is told of a right, and until it has
 /// shown that it knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     pub authorize: bool,
     pub since: Timestamp,
@@ -161,7 +161,7 @@ pub struct StoredRoster {
 }
 
 /// One change of a member's state, for the control log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub time: Timestamp,
     pub member: MemberId,

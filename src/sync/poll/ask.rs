@@ -51,4 +51,22 @@ impl RosterTask {
         }
         .boxed()
     }
+
+    /// This machine's own member: as its node says, or until it speaks, as it said last.
+    pub(super) fn own(&self) -> Option<MemberId> {
+        self.gateway.or(self.remembered)
+    }
+
+    pub(super) fn learn_own(&mut self, told: Option<MemberId>) {
+        let Some(own) = told else { return };
+        self.gateway = told;
+        if self.remembered == told {
+            return;
+        }
+        match self.store.save_own(own) {
+            Ok(()) => self.remembered = told,
+            // The next answer tells it again.
+            Err(error) => tracing::debug!("which member this machine is, is not kept yet: {error}"),
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::RosterTask;
 use super::syncs::Sync;
 use crate::model::{MemberId, MemberState, Moment};
-use crate::store::{Change, Intent, StoredRoster};
+use crate::store::{Change, Intent, MembersError, StoredRoster};
 use crate::sync::lifecycle::{self, Draft};
 use crate::sync::order::{
     Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Profile, Reply, Request,
@@ -59,7 +59,7 @@ pub(super) struct Desk {
 /// The controller's answer to one telling.
 pub(super) struct Told {
     member: MemberId,
-    authorize: bool,
+    pub authorize: bool,
     /// Whether it has it authorised now, or why not, and when to come back if it says so.
     result: Result<bool, (String, Option<Duration>)>,
 }
@@ -104,14 +104,15 @@ impl RosterTask {
         match request {
             Request::CarryOut { order, by, reply } => self.carry_out(&order, &by, reply),
             Request::History { member, reply } => {
-                let _ = reply.send(self.history(member));
+                let history = self.store.history();
+                // A long one must not keep a revocation waiting.
+                tokio::task::spawn_blocking(move || {
+                    let told = |error: MembersError| OrderError::too_early(error.to_string());
+                    let changes = history.changes(member).map_err(told);
+                    let _ = reply.send(changes.map(|changes| changes.into_iter().map(event).collect()));
+                });
             }
         }
-    }
-
-    fn history(&self, member: Option<MemberId>) -> Result<Vec<Event>, OrderError> {
-        let changes = self.store.changes(member).map_err(|error| OrderError::too_early(error.to_string()))?;
-        Ok(changes.into_iter().map(event).collect())
     }
 
     fn carry_out(&mut self, order: &Order, by: &Actor, reply: Reply<Done>) {
@@ -127,7 +128,7 @@ impl RosterTask {
                 "the gateway has not heard from the controller yet; `ztgate status` tells what it waits for";
             Err(OrderError::too_early(why))
         } else {
-            lifecycle::draft(order, &self.known, &config, self.gateway, by, self.clock.now())
+            lifecycle::draft(order, &self.known, &config, self.own(), by, self.clock.now())
         };
         let draft = match drafted {
             Ok(draft) => draft,
@@ -180,11 +181,7 @@ impl RosterTask {
         let before = std::mem::replace(&mut self.known, draft.next.clone());
         self.publish();
         let mut not_kept = None;
-        if !widens && let Err(error) = self.write_over(&before, &draft.changes) {
-            let told = format!(
-                "it holds, but is not on disk yet, and a restart would forget it: {error}; it is written as soon as \
-                 that is possible"
-            );
+        if !widens && let Err(told) = self.write_over(&before, &draft.changes) {
             tracing::error!("{told}");
             not_kept = Some(told);
         }
@@ -192,16 +189,30 @@ impl RosterTask {
         Ok(not_kept)
     }
 
-    /// Writes what is known over what was.
-    pub(super) fn write_over(&mut self, before: &StoredRoster, changes: &[Change]) -> Result<(), OrderError> {
+    /// Writes what is known over what was; it is no widening. The error tells whether a restart would forget it.
+    pub(super) fn write_over(&mut self, before: &StoredRoster, changes: &[Change]) -> Result<(), String> {
         let next = self.known.clone();
         if next == *before && changes.is_empty() {
             return Ok(());
         }
         self.write(&next, changes).map_err(|error| {
             self.unkept.get_or_insert_default().extend_from_slice(changes);
-            OrderError::declined(error)
+            match self.hold() {
+                Ok(()) => format!(
+                    "it holds, and a restart keeps it, but it is not in the database yet: {error}; it is written as soon as \
+                     that is possible"
+                ),
+                Err(worse) => format!(
+                    "it holds, but is not on disk yet, and a restart would forget it: {error}; nor could it be put by: \
+                     {worse}; it is written as soon as that is possible"
+                ),
+            }
         })
+    }
+
+    /// Puts by what the database did not take, as far as it takes something from somebody.
+    pub(super) fn hold(&mut self) -> Result<(), MembersError> {
+        self.store.hold(&self.known, self.unkept.as_deref().unwrap_or_default())
     }
 
     pub(super) fn write(&mut self, next: &StoredRoster, changes: &[Change]) -> Result<(), String> {

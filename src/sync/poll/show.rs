@@ -98,10 +98,11 @@ impl RosterTask {
 
     fn beside(&self, member: &StoredMember, now: Timestamp) -> Beside {
         let presence = self.presence.get(&member.id).cloned().unwrap_or_default();
+        // Where neither node nor controller tells whom it hears, the first knock is all that is known.
         let heard = presence.last_seen.unwrap_or(member.first_seen);
         let age = Duration::try_from(now.duration_since(heard)).unwrap_or_default();
         Beside {
-            own: self.gateway == Some(member.id),
+            own: self.own() == Some(member.id),
             last_seen: presence.last_seen,
             physical: presence.physical,
             aged: member.state == MemberState::Pending && age > AGED,

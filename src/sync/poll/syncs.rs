@@ -21,7 +21,7 @@ pub(super) struct Sync {
 impl RosterTask {
     /// Who has what came of a look believed, whatever it is. Nobody while there is no place for the record of that.
     pub(super) fn acknowledged_by(&self, asked: Moment) -> Option<Actor> {
-        self.gateway?;
+        self.own()?;
         self.syncs_of(asked).next().map(|sync| sync.by.clone())
     }
 
@@ -35,7 +35,7 @@ impl RosterTask {
         let why = summary(plan, believed);
         let record = |sync: &Sync| {
             let Actor { who, origin } = sync.by.clone();
-            let Some(member) = self.gateway else {
+            let Some(member) = self.own() else {
                 tracing::warn!(
                     "{why}, ordered by {who}; not recorded, for the node does not say which member it is"
                 );

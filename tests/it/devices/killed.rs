@@ -54,7 +54,8 @@ fn load(folder: &Path) -> Arc<Config> {
     Arc::new(config::load(&folder.join("ztgate.toml")).unwrap())
 }
 
-fn start(folder: &Path) -> (RosterFeed, tokio::task::JoinHandle<()>) {
+/// Begins to keep the devices of a folder.
+pub(super) fn start(folder: &Path) -> (RosterFeed, tokio::task::JoinHandle<()>) {
     let (task, feed) =
         sync::start(watch::Sender::new(load(folder)).subscribe(), Arc::new(SystemClock)).unwrap();
     (feed, tokio::spawn(task.run()))
