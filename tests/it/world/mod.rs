@@ -331,7 +331,9 @@ impl Live {
     async fn serves(&self) {
         let begin = Instant::now();
         let proved = self.plan.known() + 1;
-        while self.gateway().proved() < proved || !is_open(self.ports.http) || !is_open(self.ports.https) {
+        // Proved is what the newest roster says; requests are judged by it a moment later.
+        let ready = |gateway: &Gateway| gateway.proved() >= proved && gateway.is_up_to_date();
+        while !ready(self.gateway()) || !is_open(self.ports.http) || !is_open(self.ports.https) {
             assert!(
                 begin.elapsed() < SOON * 4,
                 "the gateway does not come up: {:?}",
