@@ -52,7 +52,7 @@ impl Endpoint {
     /// An `http://` endpoint on this machine, or an `https://` one that the system's roots vouch for.
     pub(super) fn parse(url: &str) -> Result<Self, UrlError> {
         let endpoint = Self::at(url)?;
-        if url.starts_with("http://") && !endpoint.server.is_loopback() {
+        if has_scheme(url, "http") && !endpoint.server.is_loopback() {
             return Err(UrlError::PlainToElsewhere(url.to_owned()));
         }
         Ok(endpoint)
@@ -61,7 +61,7 @@ impl Endpoint {
     /// The same for the local node, whose token must not leave this machine.
     pub(super) fn parse_loopback(url: &str) -> Result<Self, UrlError> {
         let not_loopback = || UrlError::NotLoopback(url.to_owned());
-        if url.starts_with("https://") {
+        if has_scheme(url, "https") {
             return Err(not_loopback());
         }
         let endpoint = Self::at(url)?;
@@ -116,6 +116,11 @@ impl Endpoint {
     }
 }
 
+/// Whether a URL has a scheme, in whatever case it is written (RFC 3986, 3.1).
+fn has_scheme(url: &str, scheme: &str) -> bool {
+    url.parse().is_ok_and(|uri: Uri| uri.scheme_str() == Some(scheme))
+}
+
 /// How long to stay away, where an answer says so (RFC 9110, 10.2.3). As a date it counts from the answer's own `Date`, so
 /// that neither clock need be right.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -158,11 +163,18 @@ mod tests {
             assert!(Endpoint::parse_loopback(url).is_ok(), "{url}");
             assert!(Endpoint::parse(url).is_ok(), "{url}");
         }
-        for url in ["http://10.0.0.1:9993", "https://127.0.0.1:9993", "http://localhost.evil.example:9993"] {
-            assert_eq!(Endpoint::parse_loopback(url).err(), Some(UrlError::NotLoopback(url.into())));
+        for url in [
+            "http://10.0.0.1:9993",
+            "HTTP://10.0.0.1:9993",
+            "https://127.0.0.1:9993",
+            "HTTPS://127.0.0.1:9993",
+            "http://localhost.evil.example:9993",
+        ] {
+            assert_eq!(Endpoint::parse_loopback(url).err(), Some(UrlError::NotLoopback(url.into())), "{url}");
         }
-        let plain = "http://api.zerotier.com/api/v1";
-        assert_eq!(Endpoint::parse(plain).err(), Some(UrlError::PlainToElsewhere(plain.into())));
+        for url in ["http://api.zerotier.com/api/v1", "HTTP://10.0.0.1", "hTTp://10.0.0.1:9993"] {
+            assert_eq!(Endpoint::parse(url).err(), Some(UrlError::PlainToElsewhere(url.into())), "{url}");
+        }
     }
 
     #[test]
