@@ -22,7 +22,9 @@ const MOST_PARENTS: usize = 16;
 /// From where a process was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Start {
-    /// The number of the user who logged in: `sudo` does not change it, and only the system itself can.
+    /// The number of the user as whom the session was logged in: `sudo` does not change it, and once it is set only the
+    /// system itself can. It proves nothing all the same: whoever has none yet (what a daemon or cron started) may give
+    /// itself any, without a privilege (kernel/audit.c, audit_set_loginuid_perm).
     pub login: Option<u32>,
     /// Its terminal, without `/dev/`.
     pub terminal: Option<String>,
@@ -40,9 +42,9 @@ pub fn start_of_peer(socket: BorrowedFd<'_>, process: u32) -> Start {
         let before = Stat::of(process)?;
         let login = fs::read_to_string(format!("/proc/{process}/loginuid")).ok();
         let after = Stat::of(process)?;
-        let is_same = match handle {
-            Ok(handle) => is_running(&handle),
-            Err(_) => before.started == after.started,
+        let is_same = match &handle {
+            Ok(handle) => is_running(handle),
+            Err(error) => knows_no_handles(error) && before.started == after.started,
         };
         let login = login.and_then(|text| text.trim().parse().ok()).filter(|user| *user != NOBODY);
         is_same.then_some(Start { login, terminal: terminal(after.terminal) })
@@ -127,6 +129,11 @@ fn peer_handle(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(handle) })
 }
 
+/// Whether an older kernel said so, which has no such option. Of a process that has ended, a newer one says something else.
+fn knows_no_handles(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOPROTOOPT)
+}
+
 /// Whether the process of a pidfd has not ended (pidfd_open(2): it is readable once it has).
 fn is_running(handle: &OwnedFd) -> bool {
     let mut look = libc::pollfd { fd: handle.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -163,10 +170,20 @@ mod tests {
         let process = child.id();
         child.wait().unwrap();
         assert_eq!(start_of_peer(socket.as_fd(), process), Start::default());
-        if let Ok(handle) = peer_handle(socket.as_fd()) {
-            assert!(!is_running(&handle));
+        let handle = peer_handle(socket.as_fd());
+        assert!(handle.as_ref().map_or(true, |handle| !is_running(handle)));
+        if !handle.is_err_and(|error| knows_no_handles(&error)) {
             // Its number may be anybody's now: ours, say.
             assert_eq!(start_of_peer(socket.as_fd(), std::process::id()), Start::default());
+        }
+    }
+
+    #[test]
+    fn only_a_kernel_without_handles_is_believed_without_one() {
+        for (code, is_old) in
+            [(libc::ENOPROTOOPT, true), (libc::ESRCH, false), (libc::EINVAL, false), (libc::EMFILE, false)]
+        {
+            assert_eq!(knows_no_handles(&io::Error::from_raw_os_error(code)), is_old, "{code}");
         }
     }
 

@@ -199,7 +199,8 @@ pub enum ChangeOrigin {
 /// What is known of the process that opened the admin socket, besides its user. All of it is left out where nobody tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
-    /// The user who had logged in when it all began: the person behind `sudo`. The kernel's word.
+    /// The user as whom its session was logged in: the person behind `sudo`. The session's word, for one that has none yet (a
+    /// daemon's, cron's) may give itself any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
     /// Its terminal, `pts/3` say. The kernel's word.
@@ -224,15 +225,12 @@ impl fmt::Display for ChangeOrigin {
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.login, &self.terminal) {
-            (Some(login), Some(terminal)) => write!(f, "login {login} on {terminal}")?,
-            (Some(login), None) => write!(f, "login {login}")?,
-            (None, Some(terminal)) => f.write_str(terminal)?,
-            (None, None) => f.write_str("this machine")?,
-        }
-        match self.claimed_ssh {
-            Some(client) => write!(f, ", says by SSH from {client}"),
-            None => Ok(()),
+        f.write_str(self.terminal.as_deref().unwrap_or("this machine"))?;
+        match (&self.login, self.claimed_ssh) {
+            (Some(login), Some(client)) => write!(f, ", says login {login}, by SSH from {client}"),
+            (Some(login), None) => write!(f, ", says login {login}"),
+            (None, Some(client)) => write!(f, ", says by SSH from {client}"),
+            (None, None) => Ok(()),
         }
     }
 }
