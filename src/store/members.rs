@@ -25,6 +25,8 @@ mod row;
 mod types;
 
 pub use history::History;
+#[cfg(test)]
+pub use put_by::after_a_restart;
 pub use types::{
     Admitted, AtController, Caller, Change, ChangeOrigin, Intent, PinProof, Presence, Profile, StoredMember,
     StoredRoster,
@@ -117,6 +119,13 @@ pub enum MembersError {
         file = .file.display()
     )]
     Damaged { file: PathBuf, what: String },
+    #[error(
+        "{file}: this ztgate does not know its words, another version wrote it on a full disk; start that version once, \
+         with room on the disk, or put the file aside and see whom that lets in again (ztgate devices): \
+         mv {file} {file}.unread",
+        file = .file.display()
+    )]
+    Reserve { file: PathBuf },
 }
 
 /// The members on disk, in `STATE_DIR/members.db`; and beside it, what is to survive though that could not be written.
@@ -134,11 +143,21 @@ pub struct Members {
     held: Option<Written>,
     /// The highest number in use, in the reserve or the database.
     number: u64,
-    /// As far as the database voids it.
+    /// As far as the database voids it, or it is blank.
     voided: u64,
     /// What of the history the reserve had at the start, and the database had not.
     unkept: Option<Vec<Change>>,
     knocks: Knocks,
+}
+
+/// What is seen in a store from outside.
+#[derive(Debug)]
+pub enum Look {
+    Members(Vec<StoredMember>),
+    /// An older ztgate wrote it, and the next start of this one brings it up to date.
+    Older,
+    /// There is none, or none that can be read here.
+    Nothing,
 }
 
 impl Members {
@@ -150,28 +169,32 @@ impl Members {
         let file = state_dir.join(FILE);
         let opened = open(&file, MIGRATIONS)?;
         let mut members = Self::over(opened.connection, state_dir, Reserve::read(state_dir)?);
-        match members.fact(FACT_HELD)? {
-            Some(kept) => {
-                members.held = members.held.filter(|held| held.number > kept);
-                members.number = members.number.max(kept);
-                members.voided = kept;
-            }
+        if opened.created {
             // What is there was put by beside another database.
-            None => {
-                members.save_fact(FACT_HELD, &members.number.to_string())?;
-                members.held = None;
-                members.voided = members.number;
-            }
+            members.save_fact(FACT_HELD, &members.number.to_string())?;
         }
+        let kept = members.fact(FACT_HELD)?.unwrap_or(0);
+        let is_blank = members.held.as_ref().is_some_and(|held| held.body.is_empty());
+        members.held = members.held.filter(|held| held.number > kept && !is_blank);
+        members.voided = if is_blank { members.number } else { kept };
+        members.number = members.number.max(kept);
         members.take_room();
         Ok((members, opened.created))
     }
 
-    /// The members of a network as a store has them that may be in use; `None` where there is none that can be read.
-    pub fn look(state_dir: &Path, network: NetworkId) -> Option<Vec<StoredMember>> {
-        let connection = open_to_read(&state_dir.join(FILE), MIGRATIONS.len() as u32).ok()?;
-        let held = Reserve::read(state_dir).ok()?;
-        Self::over(connection, state_dir, held).load(network).ok()?.map(|roster| roster.members)
+    /// The members of a network as a store has them that may be in use.
+    pub fn look(state_dir: &Path, network: NetworkId) -> Look {
+        let known = MIGRATIONS.len() as u32;
+        let Ok(connection) = open_to_read(&state_dir.join(FILE), known) else { return Look::Nothing };
+        let schema = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
+        if schema.is_ok_and(|schema| schema < known) {
+            return Look::Older;
+        }
+        let Ok(held) = Reserve::read(state_dir) else { return Look::Nothing };
+        match Self::over(connection, state_dir, held).load(network) {
+            Ok(Some(roster)) => Look::Members(roster.members),
+            Ok(None) | Err(_) => Look::Nothing,
+        }
     }
 
     fn over(connection: Connection, state_dir: &Path, held: Option<Written>) -> Self {
@@ -212,15 +235,12 @@ impl Members {
         }
         let redirects = self.rows("SELECT rule FROM redirects ORDER BY rowid", |row| row.get(0))?;
         let members = self.rows("SELECT * FROM members ORDER BY id", |row| Ok(member(row)))?;
-        let members = members.into_iter().collect::<Result<_, _>>().map_err(|what| self.damaged(what))?;
+        let members =
+            members.into_iter().collect::<Result<Vec<_>, _>>().map_err(|what| self.damaged(what))?;
         let taken = Timestamp::from_millisecond(taken).map_err(|_| self.damaged("the roster's time"))?;
-        let members: Vec<StoredMember> = members;
         let outbox = self.outbox()?;
-        self.written = Some(OnDisk {
-            members: members.iter().map(|member| (member.id, member.clone())).collect(),
-            outbox: outbox.clone(),
-        });
         let mut roster = StoredRoster { network, taken, public, redirects, listed, members, outbox };
+        self.written = Some(OnDisk::of(&roster));
         if let Some(held) = self.held_beyond()?.filter(|held| held.is_about(network)) {
             held.narrow(&mut roster);
             self.unkept = Some(held.changes);
@@ -260,8 +280,9 @@ impl Members {
     /// It could not be written; what was there stands.
     pub fn save(&mut self, roster: &StoredRoster, changes: &[Change]) -> Result<(), MembersError> {
         self.write(roster, changes).map_err(|e| self.sql(e))?;
-        (self.held, self.voided) = (None, self.number);
         let written = self.written.get_or_insert_default();
+        written.public = roster.public;
+        written.redirects.clone_from(&roster.redirects);
         let kept: HashSet<MemberId> = roster.members.iter().map(|member| member.id).collect();
         written.members.retain(|id, _| kept.contains(id));
         for member in &roster.members {
@@ -271,6 +292,7 @@ impl Members {
         }
         written.outbox.clone_from(&roster.outbox);
         self.take_room();
+        self.blank();
         if let Err(error) = self.knocks.note(&mut self.connection, changes) {
             tracing::warn!("old knocks stay in the history for now: {error}");
         }
@@ -437,7 +459,7 @@ fn told(origin: &ChangeOrigin) -> String {
 mod tests {
     use super::*;
 
-    fn roster() -> StoredRoster {
+    pub(super) fn roster() -> StoredRoster {
         let taken: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let member = StoredMember {
             at_controller: AtController::Unauthorized,
@@ -496,8 +518,11 @@ mod tests {
             let old = open(&folder.path().join(FILE), &MIGRATIONS[..schema]).unwrap().connection;
             old.execute_batch(&format!("{rows}{more}")).unwrap();
             drop(old);
+            let network = "5e02d9cb41c0ffee".parse().unwrap();
+            assert!(matches!(Members::look(folder.path(), network), Look::Older), "schema {schema}");
             let (mut members, created) = Members::open(folder.path()).unwrap();
-            let roster = members.load("5e02d9cb41c0ffee".parse().unwrap()).unwrap().unwrap();
+            let roster = members.load(network).unwrap().unwrap();
+            assert!(matches!(Members::look(folder.path(), network), Look::Members(_)), "schema {schema}");
             assert_eq!((created, roster.members[0].state), (false, MemberState::Active), "schema {schema}");
             let changes = members.history().changes(None).unwrap();
             assert_eq!((changes[0].who.as_str(), &changes[0].origin), ("ztgate", &None), "schema {schema}");
@@ -518,8 +543,8 @@ mod tests {
             url: url.map(Into::into),
         };
         for (origin, words) in [
-            (by_ssh(), "login mum on pts/3, says by SSH from 192.168.1.20"),
-            (socket(Caller { login: Some("mum".into()), ..bare.clone() }), "login mum"),
+            (by_ssh(), "pts/3, says login mum, by SSH from 192.168.1.20"),
+            (socket(Caller { login: Some("mum".into()), ..bare.clone() }), "this machine, says login mum"),
             (socket(Caller { terminal: Some("tty1".into()), ..bare.clone() }), "tty1"),
             (socket(bare), "this machine"),
             (controller("local", None), "local controller"),
@@ -619,134 +644,6 @@ mod tests {
         members.connection.execute("UPDATE members SET state = 'king' WHERE id = 'bcba17eef8'", []).unwrap();
         let error = members.load(roster().network).unwrap_err().to_string();
         assert!(error.contains("state of member bcba17eef8"), "{error}");
-    }
-
-    /// A store that was told of an admission to come, and then no more: nothing is written to its database.
-    fn full(folder: &Path) -> (Members, StoredRoster) {
-        let (mut members, _) = Members::open(folder).unwrap();
-        let roster = roster();
-        members.save(&roster, &[]).unwrap();
-        fill(&members, true);
-        (members, roster)
-    }
-
-    fn fill(members: &Members, full: bool) {
-        let sql = if full {
-            "CREATE TRIGGER full BEFORE INSERT ON roster BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-        } else {
-            "DROP TRIGGER full"
-        };
-        members.connection.execute_batch(sql).unwrap();
-    }
-
-    fn loaded(folder: &Path) -> (Members, StoredRoster) {
-        let (mut members, _) = Members::open(folder).unwrap();
-        let roster = members.load(roster().network).unwrap().unwrap();
-        (members, roster)
-    }
-
-    fn sent_away(mut roster: StoredRoster) -> (StoredRoster, Change) {
-        let (time, id) = (roster.taken, roster.members[0].id);
-        roster.members[0].state = MemberState::Revoked;
-        roster.members[0].admitted = Some(Admitted::SentAway);
-        roster.outbox.insert(id, Intent { authorize: false, since: time, who: "mum".into(), origin: None });
-        let from = Some(MemberState::Pending);
-        let (why, who) = ("lost".to_owned(), "mum".to_owned());
-        (roster, Change { time, member: id, from, to: MemberState::Revoked, why, who, origin: None })
-    }
-
-    #[test]
-    fn what_the_database_does_not_take_is_put_by_and_found_by_every_start_until_it_does() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, roster) = full(folder.path());
-        let (known, change) = sent_away(roster.clone());
-        let changes = [change];
-        members.save(&known, &changes).unwrap_err();
-        members.hold(&known, &changes).unwrap();
-        drop(members);
-        for _ in 0..2 {
-            let (mut members, found) = loaded(folder.path());
-            assert_eq!(found, known);
-            assert_eq!(members.take_unkept().as_deref(), Some(&changes[..]));
-        }
-        let seen = Members::look(folder.path(), known.network).unwrap();
-        assert_eq!(seen[0].state, MemberState::Revoked);
-        let (mut members, found) = loaded(folder.path());
-        fill(&members, false);
-        members.save(&found, &changes).unwrap();
-        let (mut members, found) = loaded(folder.path());
-        assert_eq!((found, members.take_unkept()), (known, None));
-    }
-
-    #[test]
-    fn what_was_put_by_is_void_once_the_database_has_it_whatever_comes_after() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, roster) = full(folder.path());
-        let (known, _) = sent_away(roster.clone());
-        members.hold(&known, &[]).unwrap();
-        fill(&members, false);
-        members.save(&known, &[]).unwrap();
-        // Restored, in the same run and after another start.
-        members.save(&roster, &[]).unwrap();
-        let (mut members, found) = loaded(folder.path());
-        assert_eq!(found, roster);
-        // And the same again is put by again.
-        members.hold(&known, &[]).unwrap();
-        assert_eq!(loaded(folder.path()).1, known);
-    }
-
-    #[test]
-    fn what_was_put_by_beside_another_database_says_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, roster) = full(folder.path());
-        members.hold(&sent_away(roster.clone()).0, &[]).unwrap();
-        drop(members);
-        for file in ["members.db", "members.db-wal", "members.db-shm"] {
-            let _ = std::fs::remove_file(folder.path().join(file));
-        }
-        let (mut members, created) = Members::open(folder.path()).unwrap();
-        assert!(created);
-        members.save(&roster, &[]).unwrap();
-        assert_eq!(loaded(folder.path()).1, roster);
-    }
-
-    /// A disk may tell of an error and have it all the same.
-    #[test]
-    fn what_was_put_by_and_called_failed_is_void_as_well() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, roster) = full(folder.path());
-        let (known, _) = sent_away(roster.clone());
-        let before = members.number;
-        members.hold(&known, &[]).unwrap();
-        // As if the write had failed after it was done.
-        (members.number, members.held) = (before + 2, None);
-        fill(&members, false);
-        members.save(&known, &[]).unwrap();
-        members.save(&roster, &[]).unwrap();
-        assert_eq!(loaded(folder.path()).1, roster);
-    }
-
-    #[test]
-    fn a_whole_house_is_put_by() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, _) = Members::open(folder.path()).unwrap();
-        let mut roster = roster();
-        let member = roster.members[1].clone();
-        let ids = 0x10_0000_0000_u64..;
-        roster.members = ids
-            .take(1_500)
-            .map(|id| StoredMember { id: format!("{id:010x}").parse().unwrap(), ..member.clone() })
-            .collect();
-        roster.outbox.clear();
-        members.save(&roster, &[]).unwrap();
-        fill(&members, true);
-        for member in &mut roster.members {
-            member.state = MemberState::Revoked;
-            let intent = Intent { authorize: false, since: roster.taken, who: "mum".into(), origin: None };
-            roster.outbox.insert(member.id, intent);
-        }
-        members.hold(&roster, &[]).unwrap();
-        assert_eq!(loaded(folder.path()).1, roster);
     }
 
     #[test]

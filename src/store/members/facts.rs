@@ -7,7 +7,8 @@ use rusqlite::OptionalExtension;
 use super::{Members, MembersError};
 use crate::model::MemberId;
 
-/// The number of the last thing held in the reserve that the database has, too. Whatever it holds up to there is void.
+/// The number of the last thing held in the reserve that the database has, too. Whatever it holds up to there is void; all of
+/// it counts for a database that never had a number, as from a backup of an older version.
 pub(super) const FACT_HELD: &str = "held";
 
 /// The gateway's own member ID, as its node told it last.
