@@ -98,9 +98,9 @@ mod tests {
     #[test]
     fn records_are_a_line_each_with_the_name_of_today() {
         insta::assert_snapshot!(render(&events(), &devices(), &now(), Style::PLAIN), @r"
-        2026-07-20 15:00:07 CEST  red-phone   pending            ztgate      knocked
-        2026-11-20 14:05:00 CET   red-phone   pending -> active  root        admitted as red-phone
-        2026-11-22 21:00:00 CET   a000000009  active -> revoked  controller  deauthorised (local controller)
+        2026-07-20 15:00:07 CEST  red-phone   pending            ztgate                        knocked
+        2026-11-20 14:05:00 CET   red-phone   pending -> active  root                          admitted as red-phone
+        2026-11-22 21:00:00 CET   a000000009  active -> revoked  controller  local controller  deauthorised
         ");
     }
 

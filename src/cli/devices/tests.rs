@@ -218,9 +218,9 @@ fn everything_about_one() {
     identity     proved
     public key   c4c8812898:0:abcdef
 
-    2026-07-20 15:00:07 CEST  pending            ztgate  knocked
-    2026-11-20 14:05:00 CET   pending -> active  root    admitted as red-phone
-    2026-11-21 09:00:00 CET   active             root    owner mum (login mum on pts/3, says by SSH from 192.168.1.20)
+    2026-07-20 15:00:07 CEST  pending            ztgate                                                   knocked
+    2026-11-20 14:05:00 CET   pending -> active  root                                                     admitted as red-phone
+    2026-11-21 09:00:00 CET   active             root    pts/3, says login mum, by SSH from 192.168.1.20  owner mum
     ");
     insta::assert_snapshot!(show::render(&devices[3], &[], &now(), Style::PLAIN), @r"
     name        old-phone
