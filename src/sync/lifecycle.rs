@@ -76,9 +76,9 @@ pub fn draft(
     Ok(desk.draft)
 }
 
-/// What follows once the controller has shown that it authorised a member for whom that was intended. `None` if nobody
-/// intends it any more.
-pub fn granted(known: &StoredRoster, id: MemberId, now: Timestamp) -> Option<Draft> {
+/// What follows once the controller has shown that it authorised a member for whom that was intended, by a record that was
+/// made at `made`. `None` if nobody intends it any more.
+pub fn granted(known: &StoredRoster, id: MemberId, made: Option<Timestamp>, now: Timestamp) -> Option<Draft> {
     let intent = known.outbox.get(&id).filter(|intent| intent.authorize)?.clone();
     let by = Actor { who: intent.who, origin: intent.origin };
     let mut desk = Desk::new(known, &by, now);
@@ -86,8 +86,8 @@ pub fn granted(known: &StoredRoster, id: MemberId, now: Timestamp) -> Option<Dra
     let member = desk.member_mut(id)?;
     member.admitted = Some(Admitted::Ordered);
     member.at_controller = AtController::Authorized;
-    // Where there was none any more, the record that shows it is a new one: the next look tells.
-    member.creation_time = None;
+    // Of this record alone: one that was made again by the next look is not the one that was admitted.
+    member.creation_time = made;
     let why = if member.state == MemberState::Pending { "admitted" } else { "restored" };
     desk.moved(id, MemberState::Active, why.to_owned());
     Some(desk.draft)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::RosterTask;
@@ -60,8 +61,16 @@ pub(super) struct Desk {
 pub(super) struct Told {
     member: MemberId,
     pub authorize: bool,
-    /// Whether it has it authorised now, or why not, and when to come back if it says so.
-    result: Result<bool, (String, Option<Duration>)>,
+    /// What it shows now, or why not, and when to come back if it says so.
+    result: Result<Seen, (String, Option<Duration>)>,
+}
+
+/// What the controller showed when it was asked again.
+#[derive(Default)]
+struct Seen {
+    authorized: bool,
+    /// When its record was made.
+    made: Option<Timestamp>,
 }
 
 pub(super) struct Trouble {
@@ -277,9 +286,9 @@ impl RosterTask {
             async move {
                 let told = tokio::time::timeout(TELL, controller.set_authorized(member, authorize)).await;
                 let result = match told {
-                    Ok(Ok(seen)) => Ok(seen.authorized),
+                    Ok(Ok(seen)) => Ok(Seen { authorized: seen.authorized, made: seen.creation_time }),
                     // Whom it does not know it does not authorise.
-                    Ok(Err(ApiError::UnknownMember(..))) if !authorize => Ok(false),
+                    Ok(Err(ApiError::UnknownMember(..))) if !authorize => Ok(Seen::default()),
                     Ok(Err(error)) => Err((error.to_string(), error.retry_after())),
                     Err(_) => {
                         let why = format!(
@@ -305,9 +314,9 @@ impl RosterTask {
             return;
         }
         match result {
-            Ok(authorized) if authorized == authorize => {
+            Ok(Seen { authorized, made }) if authorized == authorize => {
                 self.desk.troubles.remove(&member);
-                self.knows(member, authorize);
+                self.knows(member, authorize, made);
             }
             Ok(_) => self.trouble(member, "it shows another word than it was given".to_owned(), None),
             Err((why, again)) => self.trouble(member, why, again),
@@ -315,9 +324,10 @@ impl RosterTask {
     }
 
     /// The controller has shown that it knows.
-    fn knows(&mut self, member: MemberId, authorize: bool) {
+    fn knows(&mut self, member: MemberId, authorize: bool, made: Option<Timestamp>) {
         let draft = if authorize {
-            let Some(draft) = lifecycle::granted(&self.known, member, self.clock.now()) else { return };
+            let now = self.clock.now();
+            let Some(draft) = lifecycle::granted(&self.known, member, made, now) else { return };
             if let Err(error) = self.write(&draft.next, &draft.changes) {
                 // The intent stays on disk, so nothing is lost: it is told again.
                 return self.trouble(member, error, None);
