@@ -33,8 +33,10 @@ pub fn plan(done: &Done, dry_run: bool, style: Style) -> String {
         match told.map(|device| &device.controller) {
             _ if dry_run => None,
             Some(AtTheController::Queued(why)) => Some((Tone::Odd, format!("queued: {}", harmless(why)))),
-            Some(_) => Some((Tone::Good, "done".to_owned())),
-            None => Some((Tone::Quiet, "left".to_owned())),
+            Some(AtTheController::Authorized | AtTheController::Deauthorized) => {
+                Some((Tone::Good, "done".to_owned()))
+            }
+            Some(AtTheController::Nothing) | None => Some((Tone::Quiet, "left".to_owned())),
         }
     };
     style.columns(&done.plan.iter().map(|line| row(line, came_of(line))).collect::<Vec<_>>())
@@ -96,6 +98,12 @@ mod tests {
         + kids-tablet  a000000002  deauthorised -> authorised  queued: it does not answer  (admitted here)
         =              a000000003  authorised, pending here    left                        (authorised by someone else; ztgate admit a000000002)
         ");
+        // What nobody told the controller is not done.
+        done.devices[0].controller = AtTheController::Nothing;
+        assert!(
+            super::plan(&done, false, Style::PLAIN)
+                .starts_with("- red-phone    c4c8812898  authorised -> deauthorised  left ")
+        );
         assert_eq!(super::plan(&Done::default(), false, Style::PLAIN), "in step\n");
     }
 }

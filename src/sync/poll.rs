@@ -11,7 +11,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use super::feed::{self, Limits, News, RosterFeed, SyncStatus};
 use super::forget;
 use super::merge::{self, Alarm, Merged, Ruling};
-use super::order::{DeviceView, Orders, Request, Step};
+use super::order::{DeviceView, Orders, Request};
 use super::plan;
 
 use crate::config::{Config, SyncMode};
@@ -209,7 +209,7 @@ impl RosterTask {
 
     /// Makes an answer the new roster; an odd one changes nothing but the status.
     fn take(&mut self, mut answer: Answer) {
-        self.learn_own(answer.gateway);
+        self.gateway = answer.gateway.or(self.gateway);
         let mut view = match answer.view {
             Ok(view) if view.network == self.network => view,
             Ok(view) => {
@@ -283,10 +283,12 @@ impl RosterTask {
                 Some(Change { time: wall, member: *id, from: Some(state), to: state, why, who, origin })
             }));
             next.outbox.extend(put_out);
+            self.leave_what_waits(&mut plan, &next.outbox);
         }
         merged.changes.extend(self.records_of_syncs(answer.asked, &plan, &believed));
         self.taken_at = instant;
         let error = self.adopt(next, merged);
+        self.keep_own();
         self.desk.plan = plan;
         let status = SyncStatus {
             source: self.controller.name(),
@@ -295,7 +297,7 @@ impl RosterTask {
             members: self.known.members.len(),
             pending: self.known.members.iter().filter(|m| m.state == MemberState::Pending).count(),
             queued: self.known.outbox.len(),
-            differences: self.desk.plan.iter().filter(|d| d.step == Step::Leave).count(),
+            differences: self.desk.plan.iter().filter(|d| !self.known.outbox.contains_key(&d.member)).count(),
         };
         let before = self.status.send_replace(status);
         if before.last_error.is_some() && self.status.borrow().last_error.is_none() {
@@ -382,8 +384,11 @@ impl RosterTask {
             self.store.save(next, &all)?;
         }
         if now.saturating_duration_since(self.touched_at) >= TOUCH {
-            self.store.touch(next.taken, self.presence.iter())?;
             self.touched_at = now;
+            // What it changes gives and takes no right, so it makes no failure of what was kept.
+            if let Err(error) = self.store.touch(next.taken, self.presence.iter()) {
+                tracing::warn!("when members were heard is not kept for now: {error}");
+            }
         }
         Ok(())
     }
@@ -398,6 +403,7 @@ impl RosterTask {
         }
         self.refuse_syncs(asked, &error);
         self.status.send_modify(|status| status.last_error = Some(error));
+        self.keep_own();
     }
 
     fn sound(&self, alarm: &Alarm) {

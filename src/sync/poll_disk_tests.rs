@@ -146,3 +146,60 @@ async fn whoever_is_put_out_on_a_full_disk_stays_out() {
     assert_eq!(state(&feed, A), Some(MemberState::Revoked));
     assert_eq!(state(&feed, B), Some(MemberState::Expired));
 }
+
+#[tokio::test]
+async fn a_record_of_something_else_survives_a_full_disk_too() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, _) = world.start();
+    task.gateway = Some(id(A));
+    poll(&mut task).await;
+    break_store(world.folder.path(), true);
+    let done = order(&mut task, Order::Note { what: "doctor --fix: private on".to_owned() }).await.unwrap();
+    assert!(done.notes[0].contains("a restart keeps it"), "{done:?}");
+    drop(task);
+    let (mut task, _) = world.start();
+    break_store(world.folder.path(), false);
+    poll(&mut task).await;
+    let changes = task.store.history().changes(None).unwrap();
+    assert!(changes.last().unwrap().why.contains("private on"), "{changes:?}");
+}
+
+#[tokio::test]
+async fn what_was_kept_is_kept_though_who_was_heard_is_not() {
+    let world = World::new(&[(A, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    let connection = rusqlite::Connection::open(world.folder.path().join("members.db")).unwrap();
+    let trigger = "CREATE TRIGGER deaf BEFORE UPDATE ON roster BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+    connection.execute_batch(trigger).unwrap();
+    world.says(&[(A, true), (B, false)]);
+    world.clock.advance(TOUCH);
+    poll(&mut task).await;
+    assert_eq!(feed.status.borrow().last_error, None);
+    connection.execute_batch("DROP TRIGGER deaf").unwrap();
+    world.clock.advance(TOUCH);
+    poll(&mut task).await;
+    drop(task);
+    assert_eq!(world.log(), ["c4c8812898 active", "bcba17eef8 pending"]);
+}
+
+/// The controller is away at the next start, so nobody else says that something is wrong.
+#[tokio::test]
+async fn an_alarm_on_a_full_disk_still_rings_after_a_restart() {
+    const OTHER: &str = "c4c8812898:0:other";
+    let world = World::new(&[(A, true), (B, true)]);
+    let (mut task, _) = world.start();
+    poll(&mut task).await;
+    break_store(world.folder.path(), true);
+    let mut answer = task.ask().await;
+    let view = answer.view.as_mut().unwrap();
+    view.public = true;
+    let seen = view.members.iter_mut().find(|member| member.id == id(A)).unwrap();
+    seen.identity = Some(OTHER.to_owned());
+    task.take(answer);
+    drop(task);
+    let (_, feed) = world.start();
+    let roster = feed.roster.borrow().clone().unwrap();
+    assert_eq!(roster.get(id(A)).unwrap().proof, IdentityProof::Changed);
+    assert_eq!(roster.hazards[..], [crate::identity::Hazard::Public]);
+}

@@ -2,13 +2,20 @@
 
 use super::*;
 
+/// Polls, with a node that says which member this machine is.
+async fn node_says(task: &mut RosterTask, own: &str) {
+    let mut answer = task.ask().await;
+    answer.gateway = Some(id(own));
+    task.take(answer);
+}
+
 /// Its node is away in all of these tests; here it spoke before.
 #[tokio::test]
 async fn a_restart_while_the_node_is_silent_puts_this_machine_out_no_more_than_before() {
     let world = World::new(&[(A, true), (B, true)]);
     let (mut task, _) = world.start();
     poll(&mut task).await;
-    task.learn_own(Some(id(A)));
+    node_says(&mut task, A).await;
     drop(task);
     let (mut task, feed) = world.start();
     assert!(feed.devices.borrow().iter().all(|device| device.own == (device.member == id(A))));
@@ -17,7 +24,7 @@ async fn a_restart_while_the_node_is_silent_puts_this_machine_out_no_more_than_b
     // Nothing that wants certainty follows from what was true before.
     assert_eq!(task.gateway, None);
     // The node has another identity now.
-    task.learn_own(Some(id(B)));
+    node_says(&mut task, B).await;
     order(&mut task, revoke(A)).await.unwrap();
     drop(task);
     let (mut task, _) = world.start();
@@ -56,4 +63,44 @@ async fn who_waits_ages_by_when_it_was_heard_and_where_nobody_hears_by_its_first
     world.clock.advance(week + Duration::from_secs(1));
     poll(&mut task).await;
     assert!(is_aged(), "it does not ask any more");
+}
+
+/// Somebody else writes to the database and does not end.
+#[tokio::test]
+async fn whom_the_controller_puts_out_waits_for_no_word_about_this_machine_to_be_written() {
+    let world = World::new(&[(A, true), (B, true)]);
+    let (mut task, feed) = world.start();
+    poll(&mut task).await;
+    world.says(&[(A, true), (B, false)]);
+    let mut answer = task.ask().await;
+    answer.gateway = Some(id(A));
+    let writer = rusqlite::Connection::open(world.folder.path().join("members.db")).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let was_out = std::thread::scope(|scope| {
+        let seen = scope.spawn(|| {
+            let begun = std::time::Instant::now();
+            let is_out = || state(&feed, B) == Some(MemberState::Revoked);
+            while !is_out() && begun.elapsed() < Duration::from_secs(4) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let was_out = is_out();
+            drop(writer);
+            was_out
+        });
+        task.take(answer);
+        seen.join().unwrap()
+    });
+    assert!(was_out, "it waits for the disk");
+    assert_eq!(task.remembered, Some(id(A)));
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_member_that_nobody_knows_any_more() {
+    let world = World::new(&[(A, true), (B, false)]);
+    let (mut task, _) = world.start();
+    poll(&mut task).await;
+    assert_eq!(task.shown.len(), 2);
+    task.known.members.retain(|member| member.id == id(A));
+    task.publish();
+    assert_eq!(task.shown.keys().collect::<Vec<_>>(), [&id(A)]);
 }

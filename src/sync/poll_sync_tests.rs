@@ -165,3 +165,25 @@ async fn a_dry_run_of_an_import_says_what_it_would_do_and_does_nothing() {
     assert_eq!(task.known, before);
     assert_eq!(world.controller.0.lock().unwrap()[..], [(A, true), (B, false)]);
 }
+
+/// `enforce` wants to be certain of which member it is itself, and a restart only remembers it until the node speaks.
+#[tokio::test]
+async fn what_enforce_waits_with_is_left_and_recorded_so() {
+    let (world, mut task) = world(&[(A, true)]).await;
+    drop(task);
+    world.config.send_modify(|config| Arc::make_mut(config).sync = SyncMode::Enforce);
+    world.says(&[(A, true), (B, true)]);
+    (task, _) = world.start();
+    for dry_run in [true, false] {
+        let done = sync(&mut task, dry_run).await.unwrap();
+        assert_eq!((done.plan[0].step, done.devices.len()), (Step::Leave, 0), "{done:?}");
+        assert!(done.plan[0].why.contains("waits until this machine's node says"), "{done:?}");
+        assert_eq!(task.status.borrow().differences, 1);
+    }
+    assert_eq!(records(&task), [record("sync: 1 left as they are")]);
+
+    task.gateway = Some(id(A));
+    let done = sync(&mut task, false).await.unwrap();
+    assert_eq!(done.devices[0].controller, AtTheController::Deauthorized);
+    assert_eq!(records(&task)[1], record("sync: 1 to tell the controller"));
+}

@@ -57,14 +57,11 @@ impl RosterTask {
         self.gateway.or(self.remembered)
     }
 
-    pub(super) fn learn_own(&mut self, told: Option<MemberId>) {
-        let Some(own) = told else { return };
-        self.gateway = told;
-        if self.remembered == told {
-            return;
-        }
+    /// Keeps which member this machine is, after whatever else an answer said: that must not wait for the disk.
+    pub(super) fn keep_own(&mut self) {
+        let Some(own) = self.gateway.filter(|own| self.remembered != Some(*own)) else { return };
         match self.store.save_own(own) {
-            Ok(()) => self.remembered = told,
+            Ok(()) => self.remembered = Some(own),
             // The next answer tells it again.
             Err(error) => tracing::debug!("which member this machine is, is not kept yet: {error}"),
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::RosterTask;
 use crate::model::{MemberId, MemberState, Moment};
 use crate::store::{AtController, Intent};
-use crate::sync::order::Difference;
+use crate::sync::order::{Difference, Step};
 use crate::sync::plan;
 use crate::zerotier::ControllerView;
 
@@ -45,6 +45,21 @@ impl RosterTask {
             (intent.who, intent.origin) = (by.who.clone(), by.origin.clone());
         }
         (put_out, Some(what))
+    }
+
+    /// Says of each device that `enforce` does not put out now what it waits for.
+    pub(super) fn leave_what_waits(&self, plan: &mut [Difference], outbox: &BTreeMap<MemberId, Intent>) {
+        let waits =
+            |line: &&mut Difference| line.step == Step::Deauthorize && !outbox.contains_key(&line.member);
+        for line in plan.iter_mut().filter(waits) {
+            if self.first_start || self.gateway.is_none() {
+                line.step = Step::Leave;
+                line.why =
+                    "sync = \"enforce\" waits until this machine's node says which member it is".to_owned();
+            } else {
+                line.why = "sync = \"enforce\", once somebody orders it: ztgate sync".to_owned();
+            }
+        }
     }
 
     /// What is wrong with a list that lacks more members than anybody deletes between two looks. A person who asks for a

@@ -3,8 +3,8 @@
 //! Both are replaced whole at each change, and share with those before what they say of every member about whom nothing
 //! changed: among ten thousand, the one that is proved costs each of the others a comparison.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +69,10 @@ impl RosterTask {
             current.view.clone()
         };
         self.devices.send_replace(self.known.members.iter().map(show).collect());
+        if shown.len() > self.known.members.len() {
+            let known: HashSet<MemberId> = self.known.members.iter().map(|member| member.id).collect();
+            shown.retain(|id, _| known.contains(id));
+        }
         self.shown = shown;
         if !self.known.members.is_empty() {
             self.roster.send_replace(Some(Arc::new(self.snapshot(&self.known))));
