@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::config::SyncMode;
 use crate::model::MemberId;
 
 /// What the controller has of a device.
@@ -61,8 +60,8 @@ impl Books {
         self.wanted.remove(&id);
     }
 
-    /// What follows from an answer that is not older than what the controller was told.
-    pub fn read(&mut self, id: MemberId, record: Option<&Record>, mode: &SyncMode) {
+    /// What follows from an answer that is not older than what the controller was told. `follows`: whom it authorises is let in.
+    pub fn read(&mut self, id: MemberId, record: Option<&Record>, follows: bool) {
         let Some(record) = record else {
             if !self.lacked.insert(id) {
                 self.take_back(id);
@@ -75,7 +74,7 @@ impl Books {
         if !record.authorized || is_remade {
             self.take_back(id);
         }
-        if record.authorized && matches!(mode, SyncMode::Follow { .. }) && self.decided.insert(id) {
+        if record.authorized && follows && self.decided.insert(id) {
             self.behind.insert(id);
             self.held.insert(id);
         }

@@ -10,7 +10,7 @@ use super::*;
 use crate::config::SyncMode;
 use crate::identity::IdentityProof;
 use crate::model::Moment;
-use crate::store::Profile;
+use crate::store::{Profile, after_a_restart};
 use crate::sync::merge::{Ruling, merge, roster_member};
 use crate::sync::order::Step;
 use crate::sync::plan::{enforced, plan};
@@ -55,6 +55,8 @@ enum Happens {
     Lacks(usize),
     /// A minute.
     Passes,
+    /// The disk takes nothing more but what is put by in room taken beforehand, or there is room again.
+    Full(bool),
     /// `kill -9`: what is on disk is all there is.
     Killed,
 }
@@ -83,7 +85,8 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => Just(Answered),
         1 => which.prop_map(Lacks),
         1 => Just(Passes),
-        1 => Just(Killed),
+        2 => prop_oneof![2 => Just(true), 1 => Just(false)].prop_map(Full),
+        2 => Just(Killed),
     ]
 }
 
@@ -94,6 +97,10 @@ struct World {
     controller: Records,
     known: StoredRoster,
     disk: StoredRoster,
+    /// The disk takes nothing.
+    is_full: bool,
+    /// What a start would find.
+    kept: StoredRoster,
     now: Timestamp,
     /// How many steps there were.
     step: u32,
@@ -125,6 +132,8 @@ impl World {
             mode,
             controller: Records::new(),
             disk: known.clone(),
+            is_full: false,
+            kept: known.clone(),
             known,
             now: now(),
             step: 0,
@@ -147,13 +156,30 @@ impl World {
     }
 
     fn keep(&mut self) {
-        self.disk = self.known.clone();
+        if !self.is_full {
+            self.disk = self.known.clone();
+        }
+        self.kept = after_a_restart(&self.known, &self.disk);
+    }
+
+    fn is_killed(&mut self) {
+        self.known = self.kept.clone();
+        self.answer = None;
+        let known: BTreeMap<MemberId, _> =
+            self.known.members.iter().map(|member| (member.id, member)).collect();
+        // Of strangers, and of whom the last list lacked, nothing is put by.
+        self.books.pinned.retain(|id, _| known.contains_key(id));
+        let gone = known.values().filter(|member| member.at_controller == AtController::Gone);
+        self.books.lacked = gone.map(|member| member.id).collect();
     }
 
     fn order(&mut self, order: Order) -> bool {
         let Ok(draft) = draft(&order, &self.known, &self.config, own(), &root(), self.now) else {
             return false;
         };
+        if self.is_full && draft.widens() {
+            return false;
+        }
         self.known = draft.next;
         self.keep();
         true
@@ -167,13 +193,18 @@ impl World {
         let listed = answer.keys().copied();
         let all: BTreeSet<MemberId> = listed.chain(self.known.members.iter().map(|m| m.id)).collect();
         for &id in all.iter().filter(|id| !first_start && !shielded(**id)) {
-            self.books.read(id, answer.get(&id), &self.mode);
+            let follows = matches!(self.mode, SyncMode::Follow { .. }) && !self.is_full;
+            self.books.read(id, answer.get(&id), follows);
         }
         for (&id, record) in &answer {
             self.books.shown.extend(record.key.map(|key| (id, identity(id, key))));
         }
         let ruling = Ruling { first_start, mode: &self.mode, shielded: &shielded, now: self.now };
-        self.known.members = merge(&view, &self.known.members, ruling).members;
+        let mut merged = merge(&view, &self.known.members, ruling);
+        if self.is_full {
+            merged = merged.without_new_rights(&self.known.members);
+        }
+        self.known.members = merged.members;
         if self.mode == SyncMode::Enforce && !first_start {
             let more = enforced(&plan(&self.known, &view, &self.mode, own()), &self.known.outbox, self.now);
             self.known.outbox.extend(more);
@@ -213,16 +244,18 @@ impl World {
             }
             None => {}
         }
-        if !answers {
+        // That somebody is in waits for the disk: it is told again.
+        if !answers || (authorize && self.is_full) {
             return;
         }
         self.known = if authorize {
+            let made = self.controller[&id].made;
             self.books.held.insert(id);
             self.books.decided.insert(id);
             self.books.lacked.remove(&id);
             // The record that it is let in by may be a new one.
-            self.books.made.remove(&id);
-            granted(&self.known, id, self.now).unwrap().next
+            self.books.made.insert(id, made);
+            granted(&self.known, id, Some(made), self.now).unwrap().next
         } else {
             taken_back(&self.known, id).unwrap().next
         };
@@ -336,10 +369,11 @@ impl World {
                 self.poll(answer, self.step, false);
             }
             Happens::Passes => self.now += Duration::from_secs(60),
-            Happens::Killed => {
-                self.known = self.disk.clone();
-                self.answer = None;
+            Happens::Full(is_full) => {
+                self.is_full = is_full;
+                self.keep();
             }
+            Happens::Killed => self.is_killed(),
         }
     }
 
@@ -383,6 +417,7 @@ proptest! {
             world.expire()?;
             world.holds()?;
         }
+        world.step(Happens::Full(false));
         // Quiet: all that is to be told is told, and two looks later nothing moves any more.
         for _ in 0..3 {
             while !world.known.outbox.is_empty() {
