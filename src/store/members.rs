@@ -16,6 +16,7 @@ use history::Knocks;
 use reserve::{Reserve, Written};
 use row::{member, origin};
 
+mod error;
 mod facts;
 mod held;
 mod history;
@@ -24,6 +25,7 @@ mod reserve;
 mod row;
 mod types;
 
+pub use error::MembersError;
 pub use history::History;
 #[cfg(test)]
 pub use put_by::after_a_restart;
@@ -101,32 +103,6 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX IF NOT EXISTS knocks ON changes (time) WHERE before IS NULL AND after = 'pending';
 ",
 ];
-
-/// Why the members on disk cannot be had or kept.
-#[derive(Debug, thiserror::Error)]
-pub enum MembersError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(
-        "{file}: holds the members of network {found}, but the config is for {asked}; \
-         set network back in ztgate.toml, or put the file aside: mv {file} {file}.{found}",
-        file = .file.display()
-    )]
-    OtherNetwork { file: PathBuf, found: String, asked: NetworkId },
-    #[error(
-        "{file}: {what} makes no sense; put the file aside and start anew (every member that the controller has \
-         authorised is then adopted again): mv {file} {file}.broken",
-        file = .file.display()
-    )]
-    Damaged { file: PathBuf, what: String },
-    #[error(
-        "{file}: this ztgate does not know its words, another version wrote it on a full disk; start that version once, \
-         with room on the disk, or put the file aside and see whom that lets in again (ztgate devices): \
-         mv {file} {file}.unread",
-        file = .file.display()
-    )]
-    Reserve { file: PathBuf },
-}
 
 /// The members on disk, in `STATE_DIR/members.db`; and beside it, what is to survive though that could not be written.
 #[derive(Debug)]
