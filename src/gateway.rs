@@ -361,24 +361,42 @@ impl Inner {
                 return Err(format!("a changed {what} takes a restart: systemctl restart ztgate"));
             }
         }
-        let roster = self.members.roster.borrow().clone();
-        let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
-        let found = clashes(&config, members.iter().map(|member| bearer(member)));
-        if !found.is_empty() {
-            return Err(Problems(&found).to_string());
-        }
         keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
         let renewed = self.renewed(&config, &site).map_err(|error| error.to_string())?;
         for route in site.routes() {
             self.resolver.refresh(&route.place);
         }
-        self.serve(renewed);
-        self.rules.store(Arc::new(Rules::compile(&config)));
-        self.site.store(Arc::new(site));
-        let warnings = config.warnings.clone();
-        self.config.send_replace(Arc::new(config));
-        Ok(warnings)
+        let (rules, warnings) = (Rules::compile(&config), config.warnings.clone());
+        let mut found = Vec::new();
+        // Orders hold their names against the configuration under the same lock, so whichever comes second sees the other.
+        self.config.send_if_modified(|current| {
+            found = self.clashes(&config);
+            let is_sound = found.is_empty();
+            if is_sound {
+                self.serve(renewed);
+                self.rules.store(Arc::new(rules));
+                self.site.store(Arc::new(site));
+                *current = Arc::new(config);
+            }
+            is_sound
+        });
+        if found.is_empty() { Ok(warnings) } else { Err(Problems(&found).to_string()) }
+    }
+
+    /// The groups of a configuration that have the name of somebody, or will in a moment.
+    fn clashes(&self, config: &Config) -> Vec<Problem> {
+        // Before the roster: what is no longer here is in it.
+        let naming = self.members.naming.borrow().clone();
+        let roster = self.members.roster.borrow().clone();
+        let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
+        let named = naming.iter().map(|(id, profile)| Bearer {
+            id: *id,
+            name: profile.name.as_ref(),
+            owner: profile.owner.as_ref(),
+            groups: &profile.groups,
+        });
+        clashes(config, named.chain(members.iter().map(|member| bearer(member))))
     }
 
     /// The roster as the data path takes it.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// can be read knowing only what lies under it. ARCHITECTURE.md says what each module owns.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["linux"],
+    &["linux", "outbound"],
     &["config", "store", "zerotier", "ca"],
     &["identity", "nameserver"],
     &["policy", "services", "sync", "overlay", "notify", "acme", "publish"],

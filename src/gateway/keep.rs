@@ -142,7 +142,7 @@ pub(super) async fn faults(inner: Arc<Inner>, mut reported: mpsc::Receiver<BindF
     }
 }
 
-/// Who is in the way of a listener. Under the unit other processes are hidden (`ProtectProc`).
+/// Who is in the way of a listener. Under the unit other processes' files are hidden, for they are other users'.
 pub(super) fn in_use(why: &str, holder: Option<Holder>) -> String {
     match holder {
         Some(holder) => format!("held by {} (pid {})", holder.command, holder.pid),

@@ -75,7 +75,7 @@ impl Inner {
                 .map(|member| person(member))
                 .collect(),
             pending_aged: aged.len(),
-            queued: devices.iter().filter_map(queued).collect(),
+            queued: devices.iter().filter_map(|device| queued(device)).collect(),
             differences: sync.differences,
             notify: self.notified.borrow().clone(),
             certificates: self.certificates(&config),
@@ -170,7 +170,15 @@ impl Inner {
 fn queued(device: &DeviceView) -> Option<String> {
     let what = device.queued.as_ref()?;
     let name = device.name.as_ref().map_or_else(|| device.member.to_string(), ToString::to_string);
-    Some(format!("{what} {name}"))
+    Some(with_name(what, &name))
+}
+
+/// `deauthorise (why)` with the device's name where it belongs.
+fn with_name(what: &str, name: &str) -> String {
+    match what.split_once(' ') {
+        Some((verb, why)) => format!("{verb} {name} {why}"),
+        None => format!("{what} {name}"),
+    }
 }
 
 fn person(member: &Member) -> admin::Person {
@@ -228,6 +236,12 @@ fn hosts(mut names: Vec<&str>, overlay: &Overlay, network: NetworkId) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_queued_names_the_device_before_the_reason() {
+        assert_eq!(with_name("deauthorise", "tv"), "deauthorise tv");
+        assert_eq!(with_name("authorise (no answer yet)", "tv"), "authorise tv (no answer yet)");
+    }
 
     #[test]
     fn hosts_have_every_managed_address_and_no_derived_one() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use crate::linux::process::{kill_group, without_our_capabilities};
+use crate::linux::children::{kill_group, without_our_capabilities};
 
 /// What a program may print; more is cut off, and its pipe is read on so that it can end.
 const LONGEST_OUTPUT: usize = 16 * 1024;

@@ -16,6 +16,12 @@ use crate::zerotier::{ApiError, ControllerMember, ControllerView, Proposal};
 #[path = "poll_disk_tests.rs"]
 mod disk;
 
+#[path = "poll_heard_tests.rs"]
+mod heard;
+
+#[path = "poll_sync_tests.rs"]
+mod syncs;
+
 const NETWORK: &str = "5e02d9cb41c0ffee";
 const A: &str = "c4c8812898:0:203ee6338341519b07a30250ac1b5d0199417a7d94db550f8187e908dc8e3019ebff0c8010ce10c249475d06ae4799a3fc61a74192c25b231c7085428a1dfe5d";
 const B: &str = "bcba17eef8:0:8c2888311abc576d0a7917d2e0eee8a64cd1c34c293c7881ee31a19dd1390602391c969577ce48d7044e53bf00a268cd799e6a4693bed01b6a2cbce3453a8763";
@@ -142,7 +148,7 @@ impl World {
     fn log(&self) -> Vec<String> {
         let (store, _) = Members::open(self.folder.path()).unwrap();
         let told = |c: Change| format!("{} {}", c.member, c.to);
-        store.changes(None).unwrap().into_iter().map(told).collect()
+        store.history().changes(None).unwrap().into_iter().map(told).collect()
     }
 }
 
@@ -167,7 +173,7 @@ fn revoke(identity: &str) -> Order {
 /// Has an order carried out, and what it makes the controller hear told once.
 async fn order(task: &mut RosterTask, order: Order) -> Result<Done, OrderError> {
     let (reply, answer) = tokio::sync::oneshot::channel();
-    task.hear(Request::CarryOut { order, by: Actor("root".into()), reply });
+    task.hear(Request::CarryOut { order, by: Actor::named("root"), reply });
     task.tell_next();
     if let Some(telling) = task.desk.telling.take() {
         let told = telling.await;
@@ -379,9 +385,18 @@ async fn enforce_puts_strangers_out_and_no_house_off_its_network() {
     poll(&mut task).await;
     assert!(task.known.outbox.is_empty(), "three of four would be an old store's mistake");
     let (reply, _answer) = tokio::sync::oneshot::channel();
-    task.hear(Request::CarryOut { order: Order::Sync { dry_run: false }, by: Actor("root".into()), reply });
+    task.hear(Request::CarryOut { order: Order::Sync { dry_run: false }, by: Actor::named("root"), reply });
     poll(&mut task).await;
     assert_eq!(task.known.outbox.len(), 3, "unless a person says so");
+    assert!(task.known.outbox.values().all(|intent| intent.who == "root"), "whose doing it then is");
+    let record = task.store.history().changes(Some(id(A))).unwrap().pop().unwrap();
+    assert_eq!(
+        (record.who.as_str(), record.why.as_str()),
+        (
+            "root",
+            "sync: 3 to tell the controller; acknowledged: sync = \"enforce\" would put out 3 of 4 members"
+        )
+    );
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ impl Home {
         let limit = Duration::from_secs(900);
         let mut roster = Roster::new(
             config.network,
-            self.members.clone(),
+            self.members.iter().cloned().map(Arc::new),
             self.hazards.clone(),
             taken,
             now().before(self.age),

@@ -25,6 +25,7 @@ use ztgate::config::{self, Config, Problems};
 use ztgate::demo::standin::{Fault, NodeStandin, REAL_MEMBERS, StandinHandle, StandinMember};
 use ztgate::dns;
 use ztgate::gateway::{self, Gateway};
+use ztgate::identity::Roster;
 use ztgate::linux::clock::SystemClock;
 use ztgate::model::{Clock, MemberId};
 use ztgate::overlay::{Overlay, OverlayState, Pinning};
@@ -307,6 +308,11 @@ impl Live {
         self.is_up_to_date().await;
     }
 
+    /// The roster that was published last.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.started.as_ref().unwrap().feed.roster.borrow().clone().expect("no roster yet")
+    }
+
     /// Makes node and controller fail from now on.
     pub fn controller_fails(&self, fault: Fault) {
         self.network.fail(Some(fault));
@@ -350,7 +356,9 @@ impl Live {
     async fn serves(&self) {
         let begin = Instant::now();
         let proved = self.plan.known() + 1;
-        while self.gateway().proved() < proved || !is_open(self.ports.http) || !is_open(self.ports.https) {
+        // Proved is what the newest roster says; requests are judged by it a moment later.
+        let ready = |gateway: &Gateway| gateway.proved() >= proved && gateway.is_up_to_date();
+        while !ready(self.gateway()) || !is_open(self.ports.http) || !is_open(self.ports.https) {
             assert!(
                 begin.elapsed() < SOON * 4,
                 "the gateway does not come up: {:?}",
