@@ -2,9 +2,13 @@
 //! [`World`]; everything else is the same.
 
 mod keep;
+mod names;
 mod push;
 mod report;
+mod served;
 mod tell;
+mod world;
+mod zone;
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -17,76 +21,36 @@ use tokio::task::JoinSet;
 
 use crate::acme::{self, AcmeStatus};
 use crate::admin;
-use crate::audit::{AuditGauge, Auditor, Retention};
-use crate::ca::trust::TrustKit;
-use crate::ca::{self, Alpn, Ca, CaError, Certificates, CurrentCertificates, StrangerCertificates};
-use crate::config::names::{self, Bearer};
+use crate::audit::{AuditGauge, Auditor};
+use crate::ca::trust::{self, TrustKit};
+use crate::ca::{Ca, CaError, Certificates, CurrentCertificates, ServerConfigs};
+use crate::config::names::{Bearer, clashes};
 use crate::config::{Config, Problem, Problems, Tls};
-use crate::identity::{IdentityProof, Member, Origin, Roster};
+use crate::dns;
+use crate::identity::{IdentityProof, Member, Roster};
 use crate::linux;
 use crate::model::Clock;
 use crate::notify::{Notifier, NotifyStatus};
 use crate::overlay::{Overlay, Pinning};
 use crate::policy::Rules;
-use crate::proxy::{BindFault, Limits, Means, Shared, ThreadStats, Worker, WorkerSetup};
-use crate::publish::{self, PublishStatus};
+use crate::proxy::{BindFault, Means, Shared, ThreadStats, Worker, WorkerSetup};
+use crate::publish::PublishStatus;
 use crate::push::{PushStatus, Pusher};
-use crate::services::{Resolver, Site, SiteError};
-use crate::store::{self, StoreError};
+use crate::services::{Resolver, Site};
+use crate::store;
 use crate::sync::RosterFeed;
-use crate::zerotier::UrlError;
 
-/// What a gateway stands in: the parts that are not the same everywhere.
-pub struct World {
-    pub clock: Arc<dyn Clock>,
-    /// How a connection's link-layer origin is read.
-    pub origin: Arc<dyn Origin>,
-    /// The ZeroTier device and its addresses.
-    pub overlay: watch::Receiver<Overlay>,
-    /// How identity is proved here, in words for people.
-    pub proof: &'static str,
-    /// Who the members are.
-    pub members: RosterFeed,
-    /// Whether neighbour entries of active members are pinned, so that no answer reaches anybody else.
-    pub pinning: watch::Receiver<Pinning>,
-    /// Plain HTTP ports beside the configured one.
-    pub more_http_ports: Vec<u16>,
-    /// Within these, as many connections as the process may have files.
-    pub limits: Limits,
-    /// How much of the past the audit log keeps, and of whom.
-    pub audit: Retention,
-    /// Threads of the data path; one a core is best.
-    pub threads: usize,
-}
-
-/// Why a gateway does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("{0}: {1}")]
-    Lock(String, std::io::Error),
-    #[error("another ztgate is running on the state folder {0}; stop that first: systemctl stop ztgate")]
-    Running(String),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Ca(#[from] CaError),
-    #[error("TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    #[error(transparent)]
-    Site(#[from] SiteError),
-    #[error(transparent)]
-    Url(#[from] UrlError),
-    #[error("the admin socket {0}: {1}")]
-    Admin(String, std::io::Error),
-    #[error("no thread to serve with: {0}")]
-    Thread(std::io::Error),
-}
+use self::names::{Names, Publishing};
+use self::zone::DnsShared;
+pub use world::{StartError, World};
 
 /// A gateway at work.
 pub struct Gateway {
     inner: Arc<Inner>,
     tasks: JoinSet<()>,
     workers: Vec<Worker>,
+    names: Names,
+    dns: dns::Server,
     stop: watch::Sender<bool>,
     auditor: Auditor,
     /// Kept open for as long as the gateway runs.
@@ -106,11 +70,14 @@ struct Inner {
     judged_by: ArcSwapOption<Roster>,
     changed: watch::Sender<u64>,
     certificates: Arc<CurrentCertificates>,
+    /// Why the certificates that lie on disk now are not served.
+    certificate_fault: ArcSwapOption<String>,
     resolver: Resolver,
     overlay: watch::Receiver<Overlay>,
     members: RosterFeed,
     pinning: watch::Receiver<Pinning>,
-    faults: ArcSwap<Vec<BindFault>>,
+    faults: watch::Sender<Arc<Vec<BindFault>>>,
+    dns: DnsShared,
     stats: Vec<Arc<ThreadStats>>,
     /// Of all threads together.
     most_connections: u64,
@@ -145,13 +112,14 @@ impl Gateway {
         for route in site.routes() {
             resolver.refresh(&route.place);
         }
-        let certificates = CurrentCertificates::new(certificates(&first_config, &site, &world.clock)?);
-        let tls = ca::server_config(certificates.clone(), Alpn::Http2)?;
-        let http1 = ca::server_config(certificates.clone(), Alpn::Http1)?;
-        let strangers = Arc::new(StrangerCertificates(certificates.clone()));
-        let strangers = ca::server_config(strangers, Alpn::Http2)?;
+        let (certificates, fault) = certificates(&first_config, &site, &world.clock)?;
+        let certificates = CurrentCertificates::new(certificates);
+        if let Some(why) = &fault {
+            tracing::error!("devices will not believe what is served: {why}");
+        }
+        let tls = ServerConfigs::new(&certificates)?;
         let trust = match &first_config.tls {
-            Tls::PrivateCa => Some(Arc::new(TrustKit::from(&ca::trust::Root::read(&state_dir)?))),
+            Tls::PrivateCa => Some(Arc::new(TrustKit::from(&trust::Root::read(&state_dir)?))),
             Tls::Files { .. } | Tls::Acme(_) => None,
         };
         let limits = world.limits.within(open_files(), world.threads);
@@ -162,7 +130,7 @@ impl Gateway {
         let (pusher, push_requests) = Pusher::channel();
         let (notifier, notifying) = Notifier::start(config.subscribe(), &state_dir, world.clock.clone());
         let news = world.members.news.subscribe();
-        let stats: Vec<Arc<ThreadStats>> = (0..world.threads).map(|_| Arc::default()).collect();
+        let stats = ThreadStats::for_threads(world.threads);
         let inner = Arc::new(Inner {
             started: world.clock.now(),
             clock: world.clock.clone(),
@@ -174,11 +142,13 @@ impl Gateway {
             judged_by: ArcSwapOption::empty(),
             changed: watch::Sender::new(0),
             certificates,
+            certificate_fault: ArcSwapOption::new(fault.map(|why| Arc::new(why.to_string()))),
             resolver: resolver.clone(),
             overlay: world.overlay,
             members: world.members,
             pinning: world.pinning,
-            faults: ArcSwap::default(),
+            faults: watch::Sender::default(),
+            dns: DnsShared::default(),
             stats: stats.clone(),
             most_connections: u64::from(limits.connections_of_all) * world.threads as u64,
             audit: auditor.gauge(),
@@ -208,14 +178,20 @@ impl Gateway {
         tasks.spawn(keep::snapshot(inner.clone(), ready));
         tasks.spawn(keep::binds(inner.clone(), binds));
         tasks.spawn(keep::faults(inner.clone(), reported));
+        tasks.spawn(served::retry(inner.clone()));
+        let dns = inner.start_dns(world.dns, world.origin.clone(), &auditor, stopping.clone(), &mut tasks)?;
         tasks.spawn(tell::news(inner.clone(), news, notifier));
         tasks.spawn(notifying);
-        tasks.spawn(acme.run());
         tasks.spawn(push.run());
         let (addresses, own_addresses) = watch::channel(Arc::from([]));
         tasks.spawn(keep::addresses(inner.clone(), addresses));
-        let (config, clock) = (inner.config.subscribe(), world.clock.clone());
-        tasks.spawn(publish::keep(config, own_addresses, clock, tell_published));
+        let publishing = Publishing {
+            config: inner.config.subscribe(),
+            addresses: own_addresses,
+            clock: world.clock.clone(),
+            status: tell_published,
+        };
+        let names = Names::start(acme, publishing).map_err(StartError::Thread)?;
 
         let start = world.clock.now().as_millisecond() as u64;
         let mut workers = Vec::new();
@@ -224,8 +200,6 @@ impl Gateway {
                 means: Means {
                     shared: first.clone(),
                     tls: tls.clone(),
-                    http1: http1.clone(),
-                    strangers: strangers.clone(),
                     clock: world.clock.clone(),
                     proof: world.proof,
                     trust: trust.clone(),
@@ -243,7 +217,7 @@ impl Gateway {
             };
             workers.push(Worker::start(index, setup).map_err(StartError::Thread)?);
         }
-        Ok(Self { inner, tasks, workers, stop, auditor, _lock: lock })
+        Ok(Self { inner, tasks, workers, names, dns, stop, auditor, _lock: lock })
     }
 
     /// Puts a new configuration in force without dropping a connection, and returns its warnings. A changed port is one of
@@ -287,8 +261,13 @@ impl Gateway {
     /// Stops listening, lets requests under way end for a moment, and writes every record.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        let workers = std::mem::take(&mut self.workers);
-        let joined = tokio::task::spawn_blocking(move || workers.into_iter().for_each(Worker::join)).await;
+        let (workers, names, dns) = (std::mem::take(&mut self.workers), self.names, self.dns);
+        let join = move || {
+            workers.into_iter().for_each(Worker::join);
+            names.join();
+            dns.join();
+        };
+        let joined = tokio::task::spawn_blocking(join).await;
         if joined.is_err() {
             tracing::error!("a thread did not end in order");
         }
@@ -320,26 +299,36 @@ fn open_files() -> u64 {
     })
 }
 
-fn certificates(config: &Config, site: &Site, clock: &Arc<dyn Clock>) -> Result<Certificates, CaError> {
+/// What is served first, and why no device believes it, if none does.
+fn certificates(
+    config: &Config,
+    site: &Site,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Certificates, Option<CaError>), CaError> {
     let from_acme = matches!(config.tls, Tls::Acme(_));
     if let Some(kept) = from_acme.then(|| acme::kept(config, clock.now())).flatten() {
-        return Ok(kept);
+        return Ok((kept, None));
     }
     match &config.tls {
         Tls::PrivateCa | Tls::Acme(_) => {
             let ca = Ca::open_or_create(&config.state_dir, &config.zone, clock.now())?;
-            Certificates::issued(Arc::new(ca), site.names(), clock.clone())
+            let void = ca.void(clock.now());
+            Ok((Certificates::issued(Arc::new(ca), site.names(), clock.clone())?, void))
         }
-        Tls::Files { certificate, key } => Certificates::from_pem(certificate, key, clock.now()),
+        Tls::Files { certificate, key } => Certificates::from_pem_whenever(certificate, key, clock.now()),
     }
 }
 
 /// Leaves the ports as they are: whoever is connected, and each address that the gateway has told, relies on them.
 fn keep_ports(old: &Config, new: &mut Config) {
-    let Config { http_port, https_port, warnings, file, .. } = new;
-    for (key, was, port) in
-        [("http_port", old.http_port, http_port), ("https_port", old.https_port, https_port)]
-    {
+    let Config { http_port, https_port, dns, warnings, file, .. } = new;
+    // Where nobody listened yet, nobody relies on it.
+    let dns_was = if old.dns.enabled { old.dns.port } else { dns.port };
+    for (key, was, port) in [
+        ("http_port", old.http_port, http_port),
+        ("https_port", old.https_port, https_port),
+        ("dns.port", dns_was, &mut dns.port),
+    ] {
         let wanted = std::mem::replace(port, was);
         if wanted != was {
             warnings.push(Problem {
@@ -383,29 +372,42 @@ impl Inner {
                 return Err(format!("a changed {what} takes a restart: systemctl restart ztgate"));
             }
         }
-        let roster = self.members.roster.borrow().clone();
-        let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
-        let clashes = names::clashes(&config, members.iter().map(|member| bearer(member)));
-        if !clashes.is_empty() {
-            return Err(Problems(&clashes).to_string());
-        }
         keep_ports(&old, &mut config);
         let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
-        let renewed = match &config.tls {
-            Tls::PrivateCa | Tls::Acme(_) => self.certificates.load().renamed(site.names()),
-            // Whoever renews them leaves the paths as they are.
-            Tls::Files { certificate, key } => Certificates::from_pem(certificate, key, self.clock.now()),
-        };
-        let renewed = renewed.map_err(|error| error.to_string())?;
+        let renewed = self.renewed(&config, &site).map_err(|error| error.to_string())?;
         for route in site.routes() {
             self.resolver.refresh(&route.place);
         }
-        self.certificates.replace(renewed);
-        self.rules.store(Arc::new(Rules::compile(&config)));
-        self.site.store(Arc::new(site));
-        let warnings = config.warnings.clone();
-        self.config.send_replace(Arc::new(config));
-        Ok(warnings)
+        let (rules, warnings) = (Rules::compile(&config), config.warnings.clone());
+        let mut found = Vec::new();
+        // Orders hold their names against the configuration under the same lock, so whichever comes second sees the other.
+        self.config.send_if_modified(|current| {
+            found = self.clashes(&config);
+            let is_sound = found.is_empty();
+            if is_sound {
+                self.serve(renewed);
+                self.rules.store(Arc::new(rules));
+                self.site.store(Arc::new(site));
+                *current = Arc::new(config);
+            }
+            is_sound
+        });
+        if found.is_empty() { Ok(warnings) } else { Err(Problems(&found).to_string()) }
+    }
+
+    /// The groups of a configuration that have the name of somebody, or will in a moment.
+    fn clashes(&self, config: &Config) -> Vec<Problem> {
+        // Before the roster: what is no longer here is in it.
+        let naming = self.members.naming.borrow().clone();
+        let roster = self.members.roster.borrow().clone();
+        let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
+        let named = naming.iter().map(|(id, profile)| Bearer {
+            id: *id,
+            name: profile.name.as_ref(),
+            owner: profile.owner.as_ref(),
+            groups: &profile.groups,
+        });
+        clashes(config, named.chain(members.iter().map(|member| bearer(member))))
     }
 
     /// The roster as the data path takes it.

@@ -24,6 +24,7 @@ pub mod linux;
 pub mod model;
 pub mod nameserver;
 pub mod notify;
+pub mod outbound;
 pub mod overlay;
 pub mod policy;
 pub mod portal;

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 /// can be read knowing only what lies under it. ARCHITECTURE.md says what each module owns.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["linux"],
+    &["linux", "outbound"],
     &["config", "store", "zerotier", "ca"],
     &["identity", "nameserver"],
     &["policy", "services", "sync", "overlay", "notify", "acme", "publish"],
-    &["audit", "dns", "portal", "push"],
-    &["proxy"],
+    &["audit", "portal", "push"],
+    &["proxy", "dns"],
     &["admin"],
     &["gateway"],
     &["cli", "demo", "main"],

@@ -39,6 +39,8 @@ pub(super) struct Job<'a> {
     pub solver: &'a Solver,
     pub folder: &'a Folder,
     pub clock: &'a Arc<dyn Clock>,
+    /// Between the records and the server's look at them, for name servers that copy from the one that was changed.
+    pub settle: Duration,
 }
 
 /// Has a certificate issued, proves it and puts it in the bundle's place. Challenges are removed whatever comes of it.
@@ -82,8 +84,15 @@ async fn obtain(job: &Job<'_>, http: &Http) -> Result<Certificates, AcmeError> {
         }
     };
     let proved = prove(job, &under_way, &chain);
-    // What is only out of its time is taken up again once the clock is right; anything else never will be.
-    if !matches!(proved, Err(AcmeError::Unusable(CaError::Ended { .. } | CaError::NotYet { .. }))) {
+    let is_done = match &proved {
+        Ok(_) | Err(AcmeError::Uncovered(_)) => true,
+        // Only out of its time: it is taken up again once the clock is right.
+        Err(AcmeError::Unusable(CaError::Ended { .. } | CaError::NotYet { .. })) => false,
+        Err(AcmeError::Unusable(_)) => true,
+        // A full disk, say: what was issued can be had again.
+        Err(_) => false,
+    };
+    if is_done {
         job.folder.remove_order()?;
     }
     proved
@@ -170,6 +179,7 @@ async fn authorise(job: &Job<'_>, http: &Http, order: &mut Order) -> Result<(), 
         }
     }
     job.solver.present(job.folder, &challenges).await?;
+    tokio::time::sleep(job.settle).await;
     let mut authorisations = order.authorizations();
     while let Some(authorisation) = authorisations.next().await {
         let mut authorisation = authorisation.map_err(refused(READING, http))?;

@@ -144,6 +144,16 @@ pub(super) fn next(life: Option<&Life>, past: &Past, jitter: f64, now: Timestamp
     when
 }
 
+/// How long records get until the server is asked to look at them. At first none: the server that was changed shows them
+/// already. After failures more, since it may have asked another one, which copies from the first.
+pub(super) fn settle(past: &Past) -> Duration {
+    match past.failures {
+        0 => Duration::ZERO,
+        1 => Duration::from_secs(30),
+        _ => Duration::from_secs(120),
+    }
+}
+
 /// Three times as long after each failure, and up to a quarter more by chance.
 fn backoff(failures: u32, jitter: f64) -> SignedDuration {
     let grown = 3i32.checked_pow(failures.saturating_sub(1)).unwrap_or(i32::MAX);
@@ -214,6 +224,17 @@ mod tests {
         assert_eq!(next(None, &past, 0.0, at(NOW)).at, at("2026-11-23T12:15:00"), "after a start");
         let other = past.at_start("another server".into());
         assert_eq!(next(None, &other, 0.0, at(NOW)).at, at(NOW), "another configuration");
+    }
+
+    #[test]
+    fn name_servers_get_longer_after_failures() {
+        let mut past = Past::default();
+        let waits = [0, 1, 2, 3].map(|_| {
+            let wait = settle(&past).as_secs();
+            past.failed(at(NOW), "NXDOMAIN".into(), None);
+            wait
+        });
+        assert_eq!(waits, [0, 30, 120, 120]);
     }
 
     #[test]

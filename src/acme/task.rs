@@ -147,7 +147,8 @@ impl Keeper {
             Some(nameserver) => {
                 let solver = Solver::new(nameserver, self.clock.clone());
                 let (folder, clock) = (&self.folder, &self.clock);
-                issue(&Job { acme, names, solver: &solver, folder, clock }).await
+                let settle = schedule::settle(&self.past);
+                issue(&Job { acme, names, solver: &solver, folder, clock, settle }).await
             }
             None => Err(AcmeError::NoNameserver),
         };

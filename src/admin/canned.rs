@@ -39,7 +39,7 @@ impl Canned {
                     status: Arc::new(|| unreachable!("nobody asks for it here")),
                     shared: Arc::new(|| None),
                     nft: Arc::new(|_, _| None),
-                    devices: watch::Sender::new(devices.into()).subscribe(),
+                    devices: watch::Sender::new(devices.into_iter().map(Arc::new).collect()).subscribe(),
                     orders,
                     push: Pusher::channel().0,
                     in_force: Arc::new(|| true),

@@ -1,5 +1,6 @@
 //! The command line's side of the socket.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+
+use super::SSH_CLIENT;
 
 /// For a whole answer. The gateway answers from memory.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -57,17 +60,22 @@ pub async fn get<T: serde::de::DeserializeOwned>(socket: &Path, target: &str) ->
     answer.await.map_err(|_| AdminError::Slow)?
 }
 
-/// Has a running gateway do something.
+/// Has a running gateway carry out an order. `claimed_ssh` is from where the user came by SSH, as far as we can tell.
 ///
 /// # Errors
 /// It was not done; or, with [`AdminError::SlowOrder`] and [`AdminError::Http`], nobody told whether it was.
-pub async fn post<T: serde::de::DeserializeOwned>(
+pub async fn order<T: serde::de::DeserializeOwned>(
     socket: &Path,
     path: &str,
-    body: &impl serde::Serialize,
+    order: &impl serde::Serialize,
+    claimed_ssh: Option<IpAddr>,
 ) -> Result<T, AdminError> {
-    let body = Full::from(serde_json::to_vec(body)?);
-    let request = Request::post(path).header(header::CONTENT_TYPE, "application/json").body(body);
+    let body = Full::from(serde_json::to_vec(order)?);
+    let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+    if let Some(client) = claimed_ssh {
+        request = request.header(SSH_CLIENT, client.to_string());
+    }
+    let request = request.body(body);
     let answer = tokio::time::timeout(ORDER_DEADLINE, ask(socket, request));
     answer.await.map_err(|_| AdminError::SlowOrder)?
 }

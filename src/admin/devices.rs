@@ -1,5 +1,8 @@
 //! The socket's part about devices: lists, histories and orders. Who orders is the user at the other end of the socket.
 
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -7,15 +10,17 @@ use axum::body::Bytes;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Query, State as Given};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::serve::IncomingStream;
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
+use crate::linux::process::{self, Start};
 use crate::linux::users;
 use crate::model::MemberId;
-use crate::sync::{Actor, DeviceView, Done, Event, Order};
+use crate::sync::{Actor, Caller, ChangeOrigin, DeviceView, Done, Event, Order};
 
+use super::SSH_CLIENT;
 use super::server::{Problem, State, snapshot};
 
 /// Room for the list of a large network: 10,000 devices at 300 bytes.
@@ -25,37 +30,52 @@ const MOST_BYTES: usize = 4 * 1024 * 1024;
 const SWAP_STEP: Duration = Duration::from_millis(2);
 const SWAP_STEPS: u32 = 500;
 
-/// The number of the user who connected, as the kernel tells it (unix(7), SO_PEERCRED); `None` if it does not.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(Option<u32>);
+/// Who connected, as the kernel tells it.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// The number of the user (unix(7), SO_PEERCRED); `None` if the kernel does not tell.
+    user: Option<u32>,
+    start: Start,
+}
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self(stream.io().peer_cred().ok().map(|peer| peer.uid()))
+        let peer = stream.io().peer_cred().ok();
+        // 0 is a process that we cannot see from here.
+        let process = peer.and_then(|peer| u32::try_from(peer.pid()?).ok()).filter(|process| *process > 0);
+        let start = process.map(|process| process::start_of_peer(stream.io().as_fd(), process));
+        Self { user: peer.map(|peer| peer.uid()), start: start.unwrap_or_default() }
     }
 }
 
 impl Peer {
-    /// The user's name, or the number of one who has none.
-    pub(super) async fn actor(self) -> Option<Actor> {
-        let user = self.0?;
+    /// The user by name, or the number of one who has none, and from where. `claimed_ssh` is the process's own word.
+    pub(super) async fn actor(self, claimed_ssh: Option<IpAddr>) -> Option<Actor> {
+        let (user, Start { login, terminal }) = (self.user?, self.start);
+        let name = |user| users::name(user).unwrap_or_else(|| user.to_string());
         // The user list may be a directory service, and slow.
-        let name = tokio::task::spawn_blocking(move || users::name(user)).await;
-        Some(Actor(name.ok().flatten().unwrap_or_else(|| user.to_string())))
+        let names = tokio::task::spawn_blocking(move || (name(user), login.map(name))).await;
+        let (who, login) = names.unwrap_or_else(|_| (user.to_string(), login.map(|user| user.to_string())));
+        Some(Actor { who, origin: Some(ChangeOrigin::Socket(Caller { login, terminal, claimed_ssh })) })
     }
+}
+
+/// From where the process says that its user came.
+pub(super) fn claimed_ssh(headers: &HeaderMap) -> Option<IpAddr> {
+    headers.get(SSH_CLIENT)?.to_str().ok()?.parse().ok()
 }
 
 pub(super) fn most() -> DefaultBodyLimit {
     DefaultBodyLimit::max(MOST_BYTES)
 }
 
-pub(super) async fn list(Given(state): Given<State>) -> Result<Json<Vec<DeviceView>>, Problem> {
+pub(super) async fn list(Given(state): Given<State>) -> Result<Json<Arc<[Arc<DeviceView>]>>, Problem> {
     let devices = state.devices.borrow().clone();
     if devices.is_empty() {
         // Nobody, or nobody known yet?
         snapshot(&state)?;
     }
-    Ok(Json(devices.to_vec()))
+    Ok(Json(devices))
 }
 
 #[derive(Deserialize)]
@@ -75,6 +95,7 @@ pub(super) async fn history(
 pub(super) async fn order(
     Given(state): Given<State>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Done>, Problem> {
     let body = body.map_err(|error| Problem(error.status(), format!("the order: {}", error.body_text())))?;
@@ -86,7 +107,7 @@ pub(super) async fn order(
         let text = "the kernel does not say who is at the socket, and orders are recorded with a name";
         Problem(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
     };
-    let by = peer.actor().await.ok_or_else(unknown)?;
+    let by = peer.actor(claimed_ssh(&headers)).await.ok_or_else(unknown)?;
     let done = state.orders.carry_out(order, by).await;
     // What is told as done is in force, on every thread. A swap takes less than one of these steps.
     for _ in 0..SWAP_STEPS {
@@ -109,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::admin::canned::Canned;
-    use crate::admin::{AdminError, get, post};
+    use crate::admin::{AdminError, get, order};
     use crate::linux::limits;
     use crate::sync::OrderError;
 
@@ -125,10 +146,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let gateway = Canned::start(folder.path(), Vec::new(), Vec::new(), declines);
         let sync = Order::Sync { dry_run: true };
-        let done: Done = post(&gateway.socket, "/devices/order", &sync).await.unwrap();
-        assert_eq!(done, Done::default());
+        let phone = "192.168.1.20".parse().ok();
+        for claimed_ssh in [None, phone] {
+            let done = order::<Done>(&gateway.socket, "/devices/order", &sync, claimed_ssh).await.unwrap();
+            assert_eq!(done, Done::default());
+        }
         let us = users::name(limits::user()).unwrap_or_else(|| limits::user().to_string());
-        assert_eq!(*gateway.ordered.lock().unwrap(), [(sync, Actor(us))]);
+        let ordered = gateway.ordered.lock().unwrap();
+        for ((_, by), claimed) in std::iter::zip(&*ordered, [None, phone]) {
+            assert_eq!(by.who, us);
+            let Some(ChangeOrigin::Socket(caller)) = &by.origin else { panic!("{by:?}") };
+            assert_eq!(caller.claimed_ssh, claimed);
+        }
+        assert_eq!(ordered.len(), 2);
     }
 
     #[tokio::test]
@@ -136,14 +166,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let gateway = Canned::start(folder.path(), Vec::new(), Vec::new(), declines);
         let revoke = Order::Revoke { who: "tv".to_owned(), why: None };
-        let no = post::<Done>(&gateway.socket, "/devices/order", &revoke).await.unwrap_err();
+        let no = order::<Done>(&gateway.socket, "/devices/order", &revoke, None).await.unwrap_err();
         assert!(matches!(&no, AdminError::Declined(words) if words.ends_with("new-tv?")), "{no}");
         let waits = get::<Vec<DeviceView>>(&gateway.socket, "/devices").await.unwrap_err();
         assert!(matches!(&waits, AdminError::Refused(words) if words.contains("no roster yet")), "{waits}");
         let socket = gateway.socket.clone();
         drop(gateway);
-        let gone = post::<Done>(&socket, "/devices/order", &revoke).await.unwrap_err();
+        let gone = order::<Done>(&socket, "/devices/order", &revoke, None).await.unwrap_err();
         assert!(matches!(gone, AdminError::NotRunning(_)), "{gone}");
+    }
+
+    #[test]
+    fn a_claim_is_an_address_and_nothing_else() {
+        for (word, claimed) in
+            [("192.168.1.20", true), ("fe80::1", true), ("mum", false), ("", false), ("1.2.3.4 x", false)]
+        {
+            let headers = HeaderMap::from_iter([(SSH_CLIENT, word.parse().unwrap())]);
+            assert_eq!(claimed_ssh(&headers).is_some(), claimed, "{word}");
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@ use axum::Json;
 use axum::extract::State as Given;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::rejection::JsonRejection;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::push::{Look, Outcome};
 use crate::sync::OrderError;
 use crate::zerotier::NetworkDns;
 
-use super::devices::Peer;
+use super::devices::{Peer, claimed_ssh};
 use super::server::{Problem, State};
 
 /// What is done about the setting.
@@ -31,13 +31,14 @@ pub(super) async fn look(Given(state): Given<State>) -> Result<Json<Look>, Probl
 pub(super) async fn order(
     Given(state): Given<State>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    headers: HeaderMap,
     order: Result<Json<PushOrder>, JsonRejection>,
 ) -> Result<Json<Outcome>, Problem> {
     let Json(order) = order.map_err(|error| {
         let text = format!("no order of this version ({error}); restart the gateway after an upgrade");
         Problem(StatusCode::BAD_REQUEST, text)
     })?;
-    let by = peer.actor().await.ok_or_else(|| {
+    let by = peer.actor(claimed_ssh(&headers)).await.ok_or_else(|| {
         let text = "the kernel does not say who is at the socket, and orders are recorded with a name";
         Problem(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
     })?;

@@ -10,10 +10,13 @@ mod dns;
 mod server;
 mod status;
 
-pub use client::{AdminError, get, post};
+pub use client::{AdminError, get, order};
 pub use dns::PushOrder;
 pub use server::{NftSource, State, serve};
-pub use status::{CertificatesStatus, Listener, Person, ServiceStatus, Status, Whois};
+pub use status::{CaStatus, CertificatesStatus, Distrusting, Listener, Person, ServiceStatus, Status, Whois};
+
+/// The header in which a command says from where its user came by SSH. A claim, and recorded as one.
+const SSH_CLIENT: http::HeaderName = http::HeaderName::from_static("ztgate-ssh-client");
 
 /// Where a gateway's socket is.
 pub fn socket(state_dir: &std::path::Path) -> std::path::PathBuf {

@@ -36,7 +36,7 @@ pub struct State {
     /// The ruleset of `ztgate nft`, with SSH for these members past the gateway; `None` while there is no device.
     pub nft: Arc<NftSource>,
     /// Every device as lists show it; empty until a roster is there.
-    pub devices: watch::Receiver<Arc<[DeviceView]>>,
+    pub devices: watch::Receiver<Arc<[Arc<DeviceView>]>>,
     /// Where orders are carried out.
     pub orders: Orders,
     /// Where orders about the network's DNS setting are.

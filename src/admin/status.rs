@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::AcmeStatus;
+use crate::dns::DnsStatus;
 use crate::model::{MemberId, MemberState, NetworkId};
 use crate::notify::NotifyStatus;
+use crate::proxy::FailureCounts;
 use crate::publish::PublishStatus;
 use crate::push::PushStatus;
 
@@ -27,6 +29,7 @@ pub struct Status {
     pub own: Option<MemberId>,
     pub addresses: Vec<IpAddr>,
     pub listeners: Vec<Listener>,
+    pub dns: DnsStatus,
     pub controller: String,
     pub last_answer: Option<Timestamp>,
     pub controller_error: Option<String>,
@@ -68,6 +71,11 @@ pub struct Status {
     pub requests: u64,
     pub closed_without_proof: u64,
     pub failed_handshakes: u64,
+    /// The same, by reason.
+    pub handshake_failures: FailureCounts,
+    /// Whose devices do not trust the root of the private CA, the newest last.
+    pub distrusting: Vec<Distrusting>,
+    pub ca: CaStatus,
     pub records_written: u64,
     pub records_lost: u64,
     pub audit_error: Option<String>,
@@ -88,6 +96,26 @@ pub struct CertificatesStatus {
     pub ends: Option<Timestamp>,
     /// How it stands with the ACME server, if there is one.
     pub acme: Option<AcmeStatus>,
+}
+
+/// Who vouches for the names, and until when.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CaStatus {
+    /// The private CA's intermediate in use, as the SHA-256 of its certificate; `None` where certificates come from elsewhere.
+    pub intermediate: Option<String>,
+    /// The end of that intermediate, or of the PEM file that is served.
+    pub ends: Option<Timestamp>,
+    pub root_ends: Option<Timestamp>,
+    /// Why what lies on disk now is not served. What was served before is, meanwhile.
+    pub error: Option<String>,
+}
+
+/// A member whose device refused a certificate of ours.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Distrusting {
+    pub member: MemberId,
+    pub device: Option<String>,
+    pub at: Timestamp,
 }
 
 /// A member in a list.

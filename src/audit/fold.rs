@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Record, Verdict};
+use super::{DNS, Record, Verdict};
 use crate::model::{MemberId, Moment, RefusalCode};
 
 /// How long repeats of a refusal gather.
@@ -35,6 +35,8 @@ struct Key {
     claimed: Option<MemberId>,
     code: RefusalCode,
     service: Option<Arc<str>>,
+    /// A device looks names up before it asks for pages, and the one must not hide what the other was.
+    is_dns: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +65,8 @@ impl Fold {
     pub fn push(&mut self, record: Record, now: Moment, write: &mut impl FnMut(Record)) {
         let Verdict::Refuse(code) = record.verdict else { return write(record) };
         let who = record.member.map_or(Who::Address(record.address), Who::Member);
-        let key = Key { who, claimed: record.claimed, code, service: record.service.clone() };
+        let is_dns = record.method.as_deref() == Some(DNS);
+        let key = Key { who, claimed: record.claimed, code, service: record.service.clone(), is_dns };
         match self.open.get_mut(&key) {
             Some(Some(repeats)) => {
                 repeats.count = repeats.count.saturating_add(record.count);

@@ -19,7 +19,7 @@ mod writer;
 pub use entry::{Entry, Gap, StrangeRow};
 pub use query::{Entries, Filter, Follow, QueryError, UnknownVerdict, VerdictFilter, read};
 pub use quota::Share;
-pub use record::{Ending, Record, Verdict};
+pub use record::{DNS, Ending, Record, Verdict};
 pub use recorder::Recorder;
 pub use writer::{AuditGauge, AuditStats, Auditor, Retention};
 

@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::model::{MemberId, RefusalCode, RequestId};
 
+/// Stands for the method where a name was asked for and not a page; the path then says which type of record.
+pub const DNS: &str = "DNS";
+
 /// What happened, once, in the words that `ztgate audit` prints.
 ///
 /// Text from outside is redacted and capped before it gets here (see [`super::redact`]); names are shared, not copied.
@@ -28,7 +31,7 @@ pub struct Record {
     /// The name that was asked for, where no service has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Box<str>>,
-    /// The HTTP method; `None` where a connection was refused before any request.
+    /// The HTTP method, or [`DNS`]; `None` where a connection was refused before any request.
     pub method: Option<Arc<str>>,
     /// Path and query with secrets redacted.
     pub path: Option<Box<str>>,

@@ -18,27 +18,80 @@ use crate::model::Zone;
 pub(super) struct Layout {
     pub dir: PathBuf,
     pub root: PathBuf,
-    pub intermediate: PathBuf,
-    pub intermediate_key: PathBuf,
+    pub root_key: PathBuf,
+    pub issuer: IssuerFiles,
+}
+
+/// Where the intermediate lies.
+pub(super) enum IssuerFiles {
+    /// Key and certificate in one file, so that one step puts both in place.
+    Together(PathBuf),
+    /// As the first versions made them, until the first rotation.
+    Apart { certificate: PathBuf, key: PathBuf },
 }
 
 /// In a folder of its own, so that it can be taken off the machine.
 const ROOT_FOLDER: &str = "root";
 const ROOT_KEY: &str = "root/root.key";
 const ROOT: &str = "root.pem";
-const INTERMEDIATE: &str = "intermediate.pem";
-const INTERMEDIATE_KEY: &str = "intermediate.key";
+const ISSUER: &str = "intermediate-and-key.pem";
+const OLD_CERTIFICATE: &str = "intermediate.pem";
+const OLD_KEY: &str = "intermediate.key";
 
 impl Layout {
-    pub fn of(state_dir: &Path) -> Self {
+    pub fn of(state_dir: &Path) -> Result<Self, CaError> {
         let dir = state_dir.join("certs");
-        Self {
+        let [issuer, certificate, key] = [ISSUER, OLD_CERTIFICATE, OLD_KEY].map(|name| dir.join(name));
+        let old = !files::exists(&issuer)? && (files::exists(&certificate)? || files::exists(&key)?);
+        Ok(Self {
             root: dir.join(ROOT),
-            intermediate: dir.join(INTERMEDIATE),
-            intermediate_key: dir.join(INTERMEDIATE_KEY),
+            root_key: dir.join(ROOT_KEY),
+            issuer: if old { IssuerFiles::Apart { certificate, key } } else { IssuerFiles::Together(issuer) },
             dir,
-        }
+        })
     }
+
+    /// Puts another intermediate in place of the one that is there. A crash leaves the old one or the new one, whole.
+    pub fn put(&self, certificate: &str, key: &str) -> Result<(), CaError> {
+        let together = Zeroizing::new(format!("{key}{certificate}"));
+        files::replace(&self.dir.join(ISSUER), &together)?;
+        // Nothing looks at these any more, but what was rotated out may have been stolen.
+        files::remove(&self.dir.join(OLD_KEY))?;
+        files::remove(&self.dir.join(OLD_CERTIFICATE))
+    }
+}
+
+impl IssuerFiles {
+    /// The file with the certificate.
+    pub fn certificate(&self) -> &Path {
+        let (Self::Together(file) | Self::Apart { certificate: file, .. }) = self;
+        file
+    }
+
+    /// The file with the key.
+    pub fn key(&self) -> &Path {
+        let (Self::Together(file) | Self::Apart { key: file, .. }) = self;
+        file
+    }
+
+    /// Both, from one look at the disk.
+    fn read(&self) -> Result<(CertificateDer<'static>, KeyPair), CaError> {
+        let secret = files::read_secret(self.key(), true)?;
+        let mut chain = match self {
+            Self::Together(file) => pem::chain_in(file, &secret)?,
+            Self::Apart { certificate, .. } => pem::chain(certificate)?,
+        };
+        let key = KeyPair::from_pem(&secret).map_err(|error| CaError::Malformed {
+            file: self.key().to_owned(),
+            reason: format!("no private key in PEM: {error}"),
+        })?;
+        Ok((chain.swap_remove(0), key))
+    }
+}
+
+/// The file that changes when the intermediate is rotated, for whoever watches it.
+pub fn issuer_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("certs").join(ISSUER)
 }
 
 /// The intermediate, which signs leaves for names in the zone. The root signs nothing but the intermediate.
@@ -47,13 +100,17 @@ pub struct Ca {
     root: CertificateDer<'static>,
     intermediate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+    begins: Timestamp,
     ends: Timestamp,
+    root_ends: Timestamp,
+    layout: Layout,
 }
 
 impl Ca {
     /// Opens the CA in `STATE_DIR/certs`; makes it there if there is none yet.
     ///
-    /// An existing root's key is never opened, so that it may be kept elsewhere.
+    /// An existing root's key is never opened, so that it may be kept elsewhere. One that has ended is opened all the same
+    /// ([`Ca::void`] tells): plain HTTP, and whoever clicks through a warning, need a gateway that runs.
     ///
     /// # Errors
     /// A CA for another zone, one with a file missing, or files that others can read or that do not belong together:
@@ -62,42 +119,52 @@ impl Ca {
         if now < mint::EARLIEST {
             return Err(CaError::Clock { now });
         }
-        let layout = Layout::of(state_dir);
-        if files::is_vacant(&layout.dir)? {
-            create(&layout.dir, zone, now)?;
+        let dir = state_dir.join("certs");
+        if files::is_vacant(&dir)? {
+            create(&dir, zone, now)?;
         }
-        Self::open(&layout, zone, now)
+        Self::open(Layout::of(state_dir)?, zone, now)
     }
 
-    fn open(layout: &Layout, zone: &Zone, now: Timestamp) -> Result<Self, CaError> {
-        for file in [&layout.root, &layout.intermediate, &layout.intermediate_key] {
-            if !file.try_exists().map_err(files::at(file))? {
-                return Err(CaError::Missing { file: file.clone(), dir: layout.dir.clone() });
+    /// Opens the CA in `STATE_DIR/certs` anew, as after a rotation.
+    ///
+    /// # Errors
+    /// As by [`Ca::open_or_create`]; there is none; or it is void by that clock.
+    pub fn reopen(state_dir: &Path, zone: &Zone, now: Timestamp) -> Result<Self, CaError> {
+        let ca = Self::open(super::describe::existing(state_dir)?, zone, now)?;
+        ca.void(now).map_or(Ok(ca), Err)
+    }
+
+    pub(super) fn open(layout: Layout, zone: &Zone, now: Timestamp) -> Result<Self, CaError> {
+        for file in [&layout.root, layout.issuer.certificate(), layout.issuer.key()] {
+            if !files::exists(file)? {
+                return Err(CaError::Missing { file: file.to_owned(), dir: layout.dir.clone() });
             }
         }
-        let root = one(&layout.root)?;
-        let intermediate = one(&layout.intermediate)?;
-        let mut ends = Timestamp::MAX;
-        for (file, certificate) in [(&layout.root, &root), (&layout.intermediate, &intermediate)] {
-            let facts = pem::facts(file, certificate)?;
-            if facts.zones != [zone.as_str()] {
-                let found = if facts.zones.is_empty() { "any name".into() } else { facts.zones.join(", ") };
-                return Err(CaError::OtherZone { dir: layout.dir.clone(), found, wanted: zone.clone() });
-            }
-            if facts.ends < now {
-                return Err(CaError::CaEnded { file: file.clone(), at: facts.ends, dir: layout.dir.clone() });
-            }
-            ends = ends.min(facts.ends);
-        }
-        let key = files::read_secret(&layout.intermediate_key, true)?;
-        let key = KeyPair::from_pem(&key).map_err(|error| CaError::Malformed {
-            file: layout.intermediate_key.clone(),
-            reason: format!("no private key in PEM: {error}"),
-        })?;
+        let root = pem::chain(&layout.root)?.swap_remove(0);
+        let (intermediate, key) = layout.issuer.read()?;
+        let (begins, root_ends) = judge(&layout, &layout.root, &root, zone)?;
+        let (began, ends) = judge(&layout, layout.issuer.certificate(), &intermediate, zone)?;
+        let (begins, ends) = (begins.max(began), ends.min(root_ends));
         let issuer = Issuer::from_ca_cert_der(&intermediate, key)?;
-        let ca = Self { zone: zone.clone(), root, intermediate, issuer, ends };
-        ca.prove(now).map_err(|reason| CaError::Mixed { dir: layout.dir.clone(), reason })?;
+        let ca = Self { zone: zone.clone(), root, intermediate, issuer, begins, ends, root_ends, layout };
+        // Whether they belong together is not the clock's to say.
+        ca.prove(now.clamp(ca.begins, ca.ends.max(ca.begins)))
+            .map_err(|reason| CaError::Mixed { dir: ca.layout.dir.clone(), reason })?;
         Ok(ca)
+    }
+
+    /// Why no device believes it at this time, if none does.
+    pub fn void(&self, now: Timestamp) -> Option<CaError> {
+        let Layout { dir, root, issuer, .. } = &self.layout;
+        let file = issuer.certificate().to_owned();
+        if now < self.begins {
+            Some(CaError::NotYet { file, at: self.begins })
+        } else if now > self.root_ends {
+            Some(CaError::CaEnded { file: root.clone(), at: self.root_ends, dir: dir.clone() })
+        } else {
+            (now > self.ends).then_some(CaError::IntermediateEnded { file, at: self.ends })
+        }
     }
 
     /// Issues a certificate for one name in the zone: with the intermediate, ready to be served. About 50 us.
@@ -122,16 +189,54 @@ impl Ca {
         &self.root
     }
 
+    /// The certificate that signs leaves now.
+    pub fn intermediate(&self) -> &CertificateDer<'static> {
+        &self.intermediate
+    }
+
     pub fn zone(&self) -> &Zone {
         &self.zone
+    }
+
+    /// When the intermediate ends, and with it every leaf.
+    pub fn ends(&self) -> Timestamp {
+        self.ends
+    }
+
+    pub fn root_ends(&self) -> Timestamp {
+        self.root_ends
     }
 
     /// Issues a leaf and verifies it as a device that trusts the root would.
     fn prove(&self, now: Timestamp) -> Result<(), String> {
         let name = self.zone.name("gate");
         let leaf = self.leaf(&name, now).map_err(|error| error.to_string())?;
-        let anchor = webpki::anchor_from_trusted_cert(&self.root).map_err(|error| error.to_string())?;
-        let leaf = webpki::EndEntityCert::try_from(&leaf.cert[0]).map_err(|error| error.to_string())?;
+        let subject = ServerName::try_from(name).map_err(|error| error.to_string())?;
+        self.believed(&leaf.cert[0], &subject, now).map_err(|error| error.to_string())
+    }
+
+    /// Whether devices that trust the root would believe what a thief of the key signed for this name or address. Nothing
+    /// that is signed here leaves the function.
+    pub(super) fn would_vouch_for(&self, name: &str, now: Timestamp) -> bool {
+        let forge = || -> Result<bool, CaError> {
+            let leaf = mint::leaf(name, now, self.ends)?
+                .signed_by(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?, &self.issuer)?;
+            let Ok(subject) = ServerName::try_from(name.to_owned()) else { return Ok(false) };
+            Ok(self.believed(leaf.der(), &subject, now).is_ok())
+        };
+        // What cannot even be made is no danger.
+        forge().unwrap_or(false)
+    }
+
+    /// Verifies a leaf as a device that trusts the root and nothing else.
+    fn believed(
+        &self,
+        leaf: &CertificateDer<'_>,
+        subject: &ServerName<'_>,
+        now: Timestamp,
+    ) -> Result<(), webpki::Error> {
+        let anchor = webpki::anchor_from_trusted_cert(&self.root)?;
+        let leaf = webpki::EndEntityCert::try_from(leaf)?;
         let seconds = now.as_second().try_into().unwrap_or_default();
         leaf.verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
@@ -141,10 +246,8 @@ impl Ca {
             webpki::KeyUsage::server_auth(),
             None,
             None,
-        )
-        .map_err(|error| error.to_string())?;
-        let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
-        leaf.verify_is_valid_for_subject_name(&name).map_err(|error| error.to_string())
+        )?;
+        leaf.verify_is_valid_for_subject_name(subject)
     }
 }
 
@@ -154,28 +257,48 @@ impl fmt::Debug for Ca {
     }
 }
 
-fn one(file: &Path) -> Result<CertificateDer<'static>, CaError> {
-    Ok(pem::chain(file)?.swap_remove(0))
+/// When a CA's certificate begins and ends, if it is one for that zone.
+fn judge(
+    layout: &Layout,
+    file: &Path,
+    certificate: &CertificateDer<'_>,
+    zone: &Zone,
+) -> Result<(Timestamp, Timestamp), CaError> {
+    let facts = pem::facts(file, certificate)?;
+    if facts.zones != [zone.as_str()] {
+        let found = if facts.zones.is_empty() { "any name".into() } else { facts.zones.join(", ") };
+        return Err(CaError::OtherZone { dir: layout.dir.clone(), found, wanted: zone.clone() });
+    }
+    Ok((facts.begins, facts.ends))
 }
 
 fn create(dir: &Path, zone: &Zone, now: Timestamp) -> Result<(), CaError> {
     let root_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let root = mint::root(zone, &root_key, now);
-    let root_pem = root.self_signed(&root_key)?.pem();
     let root_key_pem = Zeroizing::new(root_key.serialize_pem());
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let key_pem = Zeroizing::new(key.serialize_pem());
-    let intermediate =
-        mint::intermediate(zone, &key, now).signed_by(&key, &Issuer::new(root, root_key))?.pem();
+    let root = mint::root(zone, &root_key, now).self_signed(&root_key)?;
+    let root_ends = pem::facts(&dir.join(ROOT), root.der())?.ends;
+    let (certificate, key) =
+        make_intermediate(zone, &Issuer::from_ca_cert_der(root.der(), root_key)?, root_ends, now)?;
 
     let staged = files::Staged::new(dir)?;
     staged.folder(ROOT_FOLDER)?;
     staged.file(ROOT_KEY, &root_key_pem)?;
-    staged.file(ROOT, &root_pem)?;
-    staged.file(INTERMEDIATE_KEY, &key_pem)?;
-    staged.file(INTERMEDIATE, &intermediate)?;
+    staged.file(ROOT, &root.pem())?;
+    staged.file(ISSUER, &Zeroizing::new(format!("{}{certificate}", &*key)))?;
     // If another process was first, its CA is as good as this one.
     staged.publish().map(drop)
+}
+
+/// A new intermediate: its certificate and its key, in PEM.
+pub(super) fn make_intermediate(
+    zone: &Zone,
+    root: &Issuer<'_, KeyPair>,
+    root_ends: Timestamp,
+    now: Timestamp,
+) -> Result<(String, Zeroizing<String>), CaError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let certificate = mint::intermediate(zone, &key, now, root_ends).signed_by(&key, root)?;
+    Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
 }
 
 #[cfg(test)]

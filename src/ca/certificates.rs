@@ -59,6 +59,20 @@ impl Certificates {
     /// # Errors
     /// A key that others can read or that is another certificate's, and a certificate that is not valid now.
     pub fn from_pem(certificate: &Path, key: &Path, now: Timestamp) -> Result<Self, CaError> {
+        let (given, void) = Self::from_pem_whenever(certificate, key, now)?;
+        void.map_or(Ok(given), Err)
+    }
+
+    /// The same where there is nothing better to serve: also a certificate that has ended or not begun, with the error that
+    /// says so.
+    ///
+    /// # Errors
+    /// As by [`Certificates::from_pem`], but for the time.
+    pub fn from_pem_whenever(
+        certificate: &Path,
+        key: &Path,
+        now: Timestamp,
+    ) -> Result<(Self, Option<CaError>), CaError> {
         let chain = pem::chain(certificate)?;
         let secret = files::read_secret(key, false)?;
         Self::given((certificate, chain), (key, &secret), now)
@@ -73,21 +87,22 @@ impl Certificates {
         let secret = files::read_secret(file, true)?;
         let chain = pem::chain_in(file, &secret)?;
         linked(file, &chain, now)?;
-        Self::given((file, chain), (file, &secret), now)
+        let (given, void) = Self::given((file, chain), (file, &secret), now)?;
+        void.map_or(Ok(given), Err)
     }
 
     fn given(
         (certificate, chain): (&Path, Vec<CertificateDer<'static>>),
         (key, secret): (&Path, &str),
         now: Timestamp,
-    ) -> Result<Self, CaError> {
+    ) -> Result<(Self, Option<CaError>), CaError> {
         let facts = pem::facts(certificate, &chain[0])?;
-        if facts.ends < now {
-            return Err(CaError::Ended { file: certificate.to_owned(), at: facts.ends });
-        }
-        if facts.begins > now {
-            return Err(CaError::NotYet { file: certificate.to_owned(), at: facts.begins });
-        }
+        let file = || certificate.to_owned();
+        let void = if facts.ends < now {
+            Some(CaError::Ended { file: file(), at: facts.ends })
+        } else {
+            (facts.begins > now).then(|| CaError::NotYet { file: file(), at: facts.begins })
+        };
         let malformed = |reason: String| CaError::Malformed { file: key.to_owned(), reason };
         let private = PrivateKeyDer::from_pem_slice(secret.as_bytes()).map_err(|error| {
             malformed(format!("no private key in PEM ({error}); an encrypted key cannot be used"))
@@ -99,7 +114,8 @@ impl Certificates {
                 }
                 other => malformed(other.to_string()),
             })?;
-        Ok(Self { source: Source::Given { key: Arc::new(pair), begins: facts.begins, ends: facts.ends } })
+        let source = Source::Given { key: Arc::new(pair), begins: facts.begins, ends: facts.ends };
+        Ok((Self { source }, void))
     }
 
     /// The snapshot for these names from now on, with the leaves that there are. PEM files are read anew by
@@ -120,6 +136,28 @@ impl Certificates {
             },
         };
         Ok(Self { source })
+    }
+
+    /// The snapshot by a CA that was opened anew: the same if its intermediate is, and otherwise one whose leaves are issued
+    /// anew, each at its next handshake. Who holds an older leaf, or is connected, notices nothing.
+    ///
+    /// # Errors
+    /// A name outside the CA's zone.
+    pub fn by<N: AsRef<str>>(&self, newer: Ca, names: impl IntoIterator<Item = N>) -> Result<Self, CaError> {
+        match &self.source {
+            Source::Issued { ca, clock, .. } if ca.intermediate() != newer.intermediate() => {
+                Self::issued(Arc::new(newer), names, clock.clone())
+            }
+            _ => self.renamed(names),
+        }
+    }
+
+    /// The CA that issues them, if they are issued here.
+    pub fn authority(&self) -> Option<&Ca> {
+        match &self.source {
+            Source::Issued { ca, .. } => Some(ca),
+            Source::Given { .. } => None,
+        }
     }
 
     /// The certificate for the name in a handshake; for no name or an unknown one the gateway's own.
@@ -292,6 +330,11 @@ impl CurrentCertificates {
     pub fn replace(&self, certificates: Certificates) {
         self.0.store(Arc::new(certificates));
     }
+
+    /// Replaces those that the new ones were made of; false, and nothing done, if somebody else was first.
+    pub fn replace_still(&self, before: &Arc<Certificates>, certificates: Arc<Certificates>) -> bool {
+        Arc::ptr_eq(&self.0.compare_and_swap(before, certificates), before)
+    }
 }
 
 impl ResolvesServerCert for CurrentCertificates {
@@ -411,6 +454,25 @@ mod tests {
     }
 
     #[test]
+    fn a_rotated_intermediate_signs_at_the_next_handshake_and_an_old_one_keeps_its_leaves() {
+        let (dir, clock, first) = world();
+        let reopened = || Ca::reopen(dir.path(), &"home.arpa".parse().unwrap(), clock.now()).unwrap();
+        let leaf = first.get(Some(NAMES[0])).unwrap();
+        let same = first.by(reopened(), NAMES).unwrap();
+        assert!(Arc::ptr_eq(&leaf, &same.get(Some(NAMES[0])).unwrap()));
+
+        let crate::ca::RootKeyFile::Open(key) = crate::ca::RootKeyFile::read(dir.path(), None).unwrap()
+        else {
+            unreachable!()
+        };
+        crate::ca::rotate(dir.path(), key, clock.now()).unwrap();
+        let rotated = same.by(reopened(), NAMES).unwrap();
+        let new = rotated.get(Some(NAMES[0])).unwrap();
+        assert_eq!(new.cert[1], *rotated.authority().unwrap().intermediate());
+        assert_ne!(new.cert[1], leaf.cert[1]);
+    }
+
+    #[test]
     fn a_name_outside_the_zone_is_refused() {
         let (_dir, _clock, first) = world();
         let refused = first.renamed(["nas.example.org"]);
@@ -451,6 +513,62 @@ mod tests {
         ] {
             let error = Certificates::from_pem(certificate, key, at(day)).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_whole_private_and_leads_from_one_to_the_next() {
+        use std::os::unix::fs::PermissionsExt;
+
+        use rcgen::{BasicConstraints, CertifiedIssuer, IsCa};
+        let issuer = || {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+        };
+        let (issuer, stranger) = (issuer(), issuer());
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["*.example.org".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2026, 4, 1);
+        let leaf = params.signed_by(&key, &issuer).unwrap().pem();
+        let (secret, chain) = (key.serialize_pem(), issuer.pem());
+        let other = KeyPair::generate().unwrap().serialize_pem();
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bundle.pem");
+        let read = |text: &str, mode: u32, day: &str| {
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            Certificates::from_bundle(&file, format!("{day}T00:00:00Z").parse().unwrap())
+        };
+        let whole = format!("From: https://ca.example/dir\n{secret}{leaf}{chain}");
+        let bundle = read(&whole, 0o600, "2026-02-01").unwrap();
+        assert!(bundle.covers("wiki.example.org") && !bundle.covers("example.org"));
+        assert_eq!(bundle.begins().map(|at| at.to_string()).as_deref(), Some("2026-01-01T00:00:00Z"));
+
+        for (text, mode, day, part) in [
+            (&whole, 0o640, "2026-02-01", "may be read by others"),
+            (&whole, 0o600, "2025-12-31", "check the clock"),
+            (&whole, 0o600, "2026-04-02", "ended at 2026-04-01"),
+            (
+                &format!("{other}{leaf}{chain}"),
+                0o600,
+                "2026-02-01",
+                "is not the key of the first certificate",
+            ),
+            (
+                &format!("{secret}{leaf}{}", stranger.pem()),
+                0o600,
+                "2026-02-01",
+                "do not lead from one to the next",
+            ),
+            (&secret, 0o600, "2026-02-01", "no certificate in it"),
+            (&format!("{leaf}{chain}"), 0o600, "2026-02-01", "no private key"),
+            (&whole[..secret.len() + 200].to_owned(), 0o600, "2026-02-01", "no certificate"),
+        ] {
+            let error = read(text, mode, day).unwrap_err().to_string();
+            assert!(error.contains(part), "{part}: {error}");
         }
     }
 }

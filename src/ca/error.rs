@@ -38,6 +38,28 @@ pub enum CaError {
          a new CA is made then, and every device must trust the new root", dir.display()
     )]
     Mixed { dir: PathBuf, reason: String },
+    #[error(
+        "{} ended at {at}; check the clock (timedatectl), or make a new one, which no device notices: \
+         ztgate certs rotate", file.display()
+    )]
+    IntermediateEnded { file: PathBuf, at: Timestamp },
+    #[error("{} is there already, and is not overwritten; name another file", file.display())]
+    InTheWay { file: PathBuf },
+    #[error(
+        "{} is not here; bring the medium that it was exported to, and name it: --root-key FILE", file.display()
+    )]
+    NoRootKey { file: PathBuf },
+    #[error(
+        "{} is the key of another root than {}; name the one that belongs to it: --root-key FILE",
+        file.display(), root.display()
+    )]
+    OtherRoot { file: PathBuf, root: PathBuf },
+    #[error("{}: wrong passphrase", file.display())]
+    WrongPassphrase { file: PathBuf },
+    #[error("the key could not be encrypted: {0}")]
+    Encryption(pkcs8::Error),
+    #[error("{} does not read back as it was written; try another medium", file.display())]
+    NotReadBack { file: PathBuf },
     #[error("{}: {reason}", file.display())]
     Malformed { file: PathBuf, reason: String },
     #[error(
@@ -65,4 +87,11 @@ pub enum CaError {
     Mint(#[from] rcgen::Error),
     #[error("using a certificate: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl CaError {
+    /// Whether it is this user who may not look, so that nothing is known.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
+    }
 }

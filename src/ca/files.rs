@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -49,12 +49,7 @@ impl Staged {
     }
 
     pub fn file(&self, name: &str, content: &str) -> Result<(), CaError> {
-        let file = self.at.join(name);
-        let mut open = OpenOptions::new();
-        open.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
-        let mut handle = open.open(&file).map_err(at(&file))?;
-        handle.write_all(content.as_bytes()).and_then(|()| handle.sync_all()).map_err(at(&file))?;
-        sync_folder(file.parent().unwrap_or(&self.at))
+        write_new(&self.at.join(name), content)
     }
 
     /// Gives the folder its name; false if somebody else did so first, and theirs stays.
@@ -77,6 +72,66 @@ impl Drop for Staged {
     }
 }
 
+/// Writes a private file that is not there yet.
+///
+/// # Errors
+/// It is there already, or cannot be written; what was begun is removed again.
+pub(super) fn write_new(file: &Path, content: &str) -> Result<(), CaError> {
+    write_for(file, content, None)
+}
+
+/// The same for an owner: a user and a group.
+fn write_for(file: &Path, content: &str, owner: Option<(u32, u32)>) -> Result<(), CaError> {
+    let mut open = OpenOptions::new();
+    open.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    let mut handle = open.open(file).map_err(|source| match source.kind() {
+        ErrorKind::AlreadyExists => CaError::InTheWay { file: file.to_owned() },
+        _ => at(file)(source),
+    })?;
+    let given = owner.map_or(Ok(()), |(user, group)| fchown(&handle, Some(user), Some(group)));
+    let written = given.and_then(|()| handle.write_all(content.as_bytes())).and_then(|()| handle.sync_all());
+    written.map_err(at(file)).and_then(|()| sync_folder(folder_of(file))).inspect_err(|_| {
+        // A full disk leaves half a key, which would be in the way of the next try.
+        let _ = std::fs::remove_file(file);
+    })
+}
+
+/// Puts a private file in the place of another of that name, or of none, in one step. It belongs to whom its folder belongs
+/// to: the gateway must be able to read what root wrote for it.
+pub(super) fn replace(file: &Path, content: &str) -> Result<(), CaError> {
+    let folder = folder_of(file);
+    let owner = folder.metadata().map_err(at(folder))?;
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let draft = folder.join(name);
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(at(&draft)(error)),
+        _ => {}
+    }
+    // By the handle, never by the name: whoever owns the folder could put a link there in the meantime.
+    let owner = (owner.uid() != limits::user()).then(|| (owner.uid(), owner.gid()));
+    write_for(&draft, content, owner)?;
+    std::fs::rename(&draft, file).map_err(at(file))?;
+    sync_folder(folder)
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(file: &Path) -> Result<(), CaError> {
+    match std::fs::remove_file(file) {
+        Ok(()) => sync_folder(folder_of(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at(file)(error)),
+    }
+}
+
+pub(super) fn exists(file: &Path) -> Result<bool, CaError> {
+    file.try_exists().map_err(at(file))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn sync_folder(dir: &Path) -> Result<(), CaError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
 }
@@ -93,7 +148,8 @@ pub(super) fn is_vacant(dir: &Path) -> Result<bool, CaError> {
 /// Reads a secret: a plain file of ours or root's that others cannot read.
 ///
 /// The group may read it, because that is how systemd hands out credentials and packages share keys; `strict` files,
-/// which we wrote ourselves, are ours alone.
+/// which we wrote ourselves, are ours alone. Root, who looks at the gateway's files, takes those of whom their folder belongs
+/// to, who could put any there.
 pub(super) fn read_secret(file: &Path, strict: bool) -> Result<Zeroizing<String>, CaError> {
     let mut open = OpenOptions::new();
     open.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
@@ -109,7 +165,8 @@ pub(super) fn read_secret(file: &Path, strict: bool) -> Result<Zeroizing<String>
         return Err(CaError::Exposed { file: file.to_owned(), mode: meta.mode() & 0o7777 });
     }
     let us = limits::user();
-    if meta.uid() != us && meta.uid() != 0 {
+    let folders = || folder_of(file).metadata().is_ok_and(|folder| folder.uid() == meta.uid());
+    if meta.uid() != us && meta.uid() != 0 && !(strict && us == 0 && folders()) {
         return Err(CaError::ForeignOwner { file: file.to_owned(), owner: meta.uid(), us });
     }
     let mut text = Zeroizing::new(String::with_capacity(meta.len().min(LARGEST) as usize));
@@ -156,6 +213,35 @@ mod tests {
         late.file("a", "2").unwrap();
         assert!(!late.publish().unwrap(), "the first one stays");
         assert!(!target.join("a").exists());
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_for_whom_its_folder_belongs_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, draft) = (dir.path().join("key"), dir.path().join("key.partial"));
+        for content in ["1", "2"] {
+            // Whatever is in the way of the draft is not followed.
+            symlink("/nowhere/at/all", &draft).unwrap();
+            replace(&file, content).unwrap();
+            assert_eq!(&**read_secret(&file, true).unwrap(), content);
+            assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(matches!(write_new(&file, "3"), Err(CaError::InTheWay { .. })));
+
+        // As `sudo ztgate certs rotate` on a gateway that runs as a user of its own.
+        const SOMEBODY: u32 = 65_534;
+        if std::os::unix::fs::chown(dir.path(), Some(SOMEBODY), Some(SOMEBODY)).is_err() {
+            eprintln!("skipped: only root gives files away");
+            return;
+        }
+        replace(&file, "4").unwrap();
+        let meta = file.metadata().unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (SOMEBODY, SOMEBODY));
+        assert_eq!(&**read_secret(&file, true).unwrap(), "4", "root reads what is the folder's owner's");
+        std::os::unix::fs::chown(dir.path(), Some(0), Some(0)).unwrap();
+        let foreign = read_secret(&file, true).unwrap_err();
+        assert!(matches!(foreign, CaError::ForeignOwner { .. }), "{foreign}");
     }
 
     #[test]

@@ -12,12 +12,21 @@ use crate::model::Zone;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Root and intermediate: 20 years.
+/// A root: 20 years.
 ///
-/// Installing a root on every phone and TV of a house is work done by hand, so its end should be beyond the life of
-/// the devices. The intermediate ends with it: its key lies on the same disk, so an earlier end would protect nothing
-/// and stop everything on a day that nobody remembers. Platforms bound the life of leaves, not of CAs.
-const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
+/// Installing it on every phone and TV of a house is work done by hand, so its end should be beyond the life of the
+/// devices. Platforms bound the life of leaves, not of CAs.
+const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 60 * 60);
+
+/// An intermediate: 10 years, and no longer than its root.
+///
+/// Nothing can take back an intermediate whose key was stolen (no platform asks for a private CA's revocations), so its end
+/// is all that bounds a thief. But only a person with the root's key can renew it, and a gateway that nobody looks after
+/// must not stop: 10 years outlast the machine, and `status` and `doctor` warn for the last one.
+const INTERMEDIATE_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// How long before its end a root or an intermediate is told to be near it.
+pub(super) const NEAR_END: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Leaves: 90 days, far below the 397 (Apple HT211025) that platforms bear.
 pub(super) const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -32,14 +41,24 @@ const LONGEST_COMMON_NAME: usize = 64;
 pub(super) const EARLIEST: Timestamp = Timestamp::constant(1_735_689_600, 0); // 2025-01-01
 
 pub(super) fn root(zone: &Zone, key: &KeyPair, now: Timestamp) -> CertificateParams {
-    authority("root", 1, zone, key, now)
+    let mut params = authority("root", 1, zone, key);
+    lasting(&mut params, now, ROOT_LIFE, None);
+    params
 }
 
-pub(super) fn intermediate(zone: &Zone, key: &KeyPair, now: Timestamp) -> CertificateParams {
-    authority("intermediate", 0, zone, key, now)
+/// An intermediate, ending no later than its root.
+pub(super) fn intermediate(
+    zone: &Zone,
+    key: &KeyPair,
+    now: Timestamp,
+    root_ends: Timestamp,
+) -> CertificateParams {
+    let mut params = authority("intermediate", 0, zone, key);
+    lasting(&mut params, now, INTERMEDIATE_LIFE, Some(root_ends));
+    params
 }
 
-fn authority(role: &str, below: u8, zone: &Zone, key: &KeyPair, now: Timestamp) -> CertificateParams {
+fn authority(role: &str, below: u8, zone: &Zone, key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
     // The start of the key identifier tells a CA from the one it replaced, in a device's list of roots.
     let mark = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &key.subject_public_key_info());
@@ -58,11 +77,11 @@ fn authority(role: &str, below: u8, zone: &Zone, key: &KeyPair, now: Timestamp) 
         ],
     });
     params.use_authority_key_identifier_extension = below == 0;
-    lasting(&mut params, now, CA_LIFE, None);
     params
 }
 
-/// A server's certificate for one DNS name, ending no later than its issuer.
+/// A server's certificate for one DNS name, ending no later than its issuer. (An IP address makes one for that address, which
+/// no device believes: [`super::verify`] tries it.)
 pub(super) fn leaf(
     name: &str,
     now: Timestamp,
@@ -71,7 +90,10 @@ pub(super) fn leaf(
     let mut params = CertificateParams::default();
     params.distinguished_name =
         if name.len() <= LONGEST_COMMON_NAME { named(name) } else { rcgen::DistinguishedName::new() };
-    params.subject_alt_names = vec![SanType::DnsName(name.try_into()?)];
+    params.subject_alt_names = vec![match name.parse() {
+        Ok(address) => SanType::IpAddress(address),
+        Err(_) => SanType::DnsName(name.try_into()?),
+    }];
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -90,6 +112,7 @@ fn lasting(params: &mut CertificateParams, now: Timestamp, life: Duration, at_mo
     let end = now.as_second().saturating_add_unsigned(life.as_secs());
     let end = at_most.map_or(end, |limit| end.min(limit.as_second()));
     let since_1970 = |seconds: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.max(0) as u64);
-    params.not_before = since_1970(now.as_second().saturating_sub_unsigned(BACKDATED.as_secs()));
+    // What is issued past its issuer's end is void, and still no nonsense.
+    params.not_before = since_1970(now.as_second().saturating_sub_unsigned(BACKDATED.as_secs()).min(end));
     params.not_after = since_1970(end);
 }

@@ -36,7 +36,14 @@ pub(super) struct Facts {
     pub ends: Timestamp,
     /// The DNS subtrees that it is constrained to.
     pub zones: Vec<String>,
+    /// Whether the constraints bind devices that do not know them (critical), and leave no IP address.
+    pub confined: bool,
+    /// The public key, as X.509 has it.
+    pub public_key: Vec<u8>,
 }
+
+/// Excluded IPv4 and IPv6 addresses, all of them: address and mask (RFC 5280, section 4.2.1.10).
+const ALL_ADDRESSES: [&[u8]; 2] = [&[0; 8], &[0; 32]];
 
 pub(super) fn facts(file: &Path, certificate: &CertificateDer<'_>) -> Result<Facts, CaError> {
     let malformed = |reason: String| CaError::Malformed { file: file.to_owned(), reason };
@@ -46,7 +53,7 @@ pub(super) fn facts(file: &Path, certificate: &CertificateDer<'_>) -> Result<Fac
         Timestamp::from_second(seconds).map_err(|error| malformed(format!("odd validity: {error}")))
     };
     let constraints = parsed.name_constraints().map_err(|error| malformed(error.to_string()))?;
-    let permitted = constraints.and_then(|c| c.value.permitted_subtrees.as_ref());
+    let permitted = constraints.as_ref().and_then(|c| c.value.permitted_subtrees.as_ref());
     let zones = permitted
         .into_iter()
         .flatten()
@@ -55,7 +62,14 @@ pub(super) fn facts(file: &Path, certificate: &CertificateDer<'_>) -> Result<Fac
             _ => None,
         })
         .collect();
+    let excluded = constraints.as_ref().and_then(|c| c.value.excluded_subtrees.as_ref());
+    let excludes = |addresses: &[u8]| {
+        excluded.into_iter().flatten().any(|tree| tree.base == GeneralName::IPAddress(addresses))
+    };
+    let confined = constraints.is_some_and(|c| c.critical) && ALL_ADDRESSES.into_iter().all(excludes);
     Ok(Facts {
+        confined,
+        public_key: parsed.public_key().raw.to_vec(),
         subject: parsed
             .subject()
             .iter_common_name()
@@ -67,4 +81,19 @@ pub(super) fn facts(file: &Path, certificate: &CertificateDer<'_>) -> Result<Fac
         ends: second(parsed.validity().not_after.timestamp())?,
         zones,
     })
+}
+
+/// The DNS names that a certificate is for.
+pub(super) fn names(file: &Path, certificate: &CertificateDer<'_>) -> Result<Vec<String>, CaError> {
+    let malformed = |reason: String| CaError::Malformed { file: file.to_owned(), reason };
+    let (_, parsed) = X509Certificate::from_der(certificate)
+        .map_err(|error| malformed(format!("not an X.509 certificate: {error}")))?;
+    let names = parsed.subject_alternative_name().map_err(|error| malformed(error.to_string()))?;
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    Ok(names
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        })
+        .collect())
 }

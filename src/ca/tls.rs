@@ -6,10 +6,14 @@ use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::ResolvesServerCert;
 use rustls::{ServerConfig, version};
 
+use super::{CurrentCertificates, StrangerCertificates};
+use crate::model::TlsVersion;
+
 /// Which HTTP versions a handshake offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Alpn {
     /// HTTP/2 before HTTP/1.1.
+    #[default]
     Http2,
     /// HTTP/1.1 only, for services whose clients break on HTTP/2.
     Http1,
@@ -24,22 +28,75 @@ impl Alpn {
     }
 }
 
-/// TLS 1.3 and 1.2 with these certificates; X25519MLKEM768 is the preferred key exchange where both know it.
+/// How handshakes for one name go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshake {
+    pub alpn: Alpn,
+    /// Older versions end with an alert that says so.
+    pub oldest: TlsVersion,
+}
+
+/// Every way to shake hands, made once: to choose one for a handshake costs a look at a table.
+#[derive(Clone, Debug)]
+pub struct ServerConfigs {
+    http2: [Arc<ServerConfig>; 2],
+    http1: [Arc<ServerConfig>; 2],
+    strangers: Arc<ServerConfig>,
+}
+
+impl ServerConfigs {
+    /// # Errors
+    /// Only if the system gives no random bytes for the ticket keys.
+    pub fn new(certificates: &Arc<CurrentCertificates>) -> Result<Self, rustls::Error> {
+        let all = |alpn| -> Result<_, rustls::Error> {
+            let of = |oldest| server_config(certificates.clone(), Handshake { alpn, oldest });
+            Ok([of(TlsVersion::V1_2)?, of(TlsVersion::V1_3)?])
+        };
+        let strangers = Arc::new(StrangerCertificates(certificates.clone()));
+        Ok(Self {
+            http2: all(Alpn::Http2)?,
+            http1: all(Alpn::Http1)?,
+            strangers: server_config(strangers, Handshake::default())?,
+        })
+    }
+
+    pub fn get(&self, handshake: Handshake) -> &Arc<ServerConfig> {
+        let [from_1_2, from_1_3] = match handshake.alpn {
+            Alpn::Http2 => &self.http2,
+            Alpn::Http1 => &self.http1,
+        };
+        match handshake.oldest {
+            TlsVersion::V1_2 => from_1_2,
+            TlsVersion::V1_3 => from_1_3,
+        }
+    }
+
+    /// For devices that are not let in: the same for every name, so that it tells none.
+    pub fn strangers(&self) -> &Arc<ServerConfig> {
+        &self.strangers
+    }
+}
+
+/// TLS 1.3 and, unless forbidden, 1.2 with these certificates; X25519MLKEM768 is the preferred key exchange where both know it.
 ///
 /// Sessions resume by encrypted tickets alone (keys change every six hours), so connections share no session cache.
 /// There is no early data: a replayed request would be carried out twice.
 ///
 /// # Errors
 /// Only if the system gives no random bytes for the ticket key.
-pub fn server_config(
+fn server_config(
     certificates: Arc<dyn ResolvesServerCert>,
-    alpn: Alpn,
+    handshake: Handshake,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let versions: &[_] = match handshake.oldest {
+        TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
+        TlsVersion::V1_3 => &[&version::TLS13],
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+        .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
-    config.alpn_protocols = alpn.protocols();
+    config.alpn_protocols = handshake.alpn.protocols();
     config.ticketer = Ticketer::new()?;
     config.send_tls13_tickets = 1;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -68,13 +125,17 @@ mod tests {
     }
 
     fn server(alpn: Alpn) -> Server {
+        server_from(Handshake { alpn, ..Handshake::default() })
+    }
+
+    fn server_from(handshake: Handshake) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemClock.now();
         let ca = Ca::open_or_create(dir.path(), &"home.arpa".parse().unwrap(), now).unwrap();
         let ca = Arc::new(ca);
         let names = ["wiki.home.arpa"];
         let certificates = Certificates::issued(ca.clone(), names, Arc::new(SystemClock)).unwrap();
-        Server { dir, ca, config: server_config(Arc::new(certificates), alpn).unwrap() }
+        Server { dir, ca, config: server_config(Arc::new(certificates), handshake).unwrap() }
     }
 
     fn client(server: &Server, versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
@@ -145,6 +206,20 @@ mod tests {
             assert_eq!(kinds[0], Some(rustls::HandshakeKind::Full), "{version:?}");
             assert_eq!(kinds[1], Some(rustls::HandshakeKind::Resumed), "{version:?}");
         }
+    }
+
+    #[test]
+    fn a_ticket_is_void_after_half_a_day_and_opens_no_stricter_door() {
+        let [loose, strict] = [TlsVersion::V1_2, TlsVersion::V1_3]
+            .map(|oldest| server_from(Handshake { oldest, ..Handshake::default() }));
+        // Twice the six hours that each key makes tickets for.
+        assert_eq!(loose.config.ticketer.lifetime(), 12 * 60 * 60);
+        let ticket = loose.config.ticketer.encrypt(b"session").unwrap();
+        assert_eq!(loose.config.ticketer.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+        assert_eq!(strict.config.ticketer.decrypt(&ticket), None);
+        let old = Arc::new(client(&strict, &[&version::TLS12]));
+        let refused = shake(&strict, &old, "wiki.home.arpa").unwrap_err();
+        assert!(matches!(refused, rustls::Error::PeerIncompatible(_)), "{refused:?}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Asking the running gateway, from a command that waits for the answer.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
 use crate::admin::{self, AdminError};
+use crate::linux::process;
 use crate::push::Outcome;
 use crate::sync::{Done, Order};
 
@@ -18,14 +20,26 @@ pub fn gateway<T: serde::de::DeserializeOwned>(config: &Path, target: &str) -> a
 pub fn order(config: &Path, order: &Order) -> anyhow::Result<Done> {
     let state_dir = super::state_dir(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(admin::post(&admin::socket(&state_dir), "/devices/order", order))?)
+    Ok(runtime.block_on(admin::order(&admin::socket(&state_dir), "/devices/order", order, ssh_client()))?)
+}
+
+/// From where the user came by SSH. We say so because only we can: sshd puts it into the environment, which the gateway may
+/// not look into. The gateway records it as our word.
+fn ssh_client() -> Option<IpAddr> {
+    client(&process::inherited("SSH_CONNECTION")?.into_string().ok()?)
+}
+
+/// The client's address in `SSH_CONNECTION` (ssh(1)): it comes first, with the interface of a link-local one after a `%`.
+fn client(connection: &str) -> Option<IpAddr> {
+    let address = connection.split_ascii_whitespace().next()?;
+    address.split('%').next()?.parse().ok()
 }
 
 /// Has the gateway that a configuration belongs to do something about the network's DNS setting.
 pub fn push(config: &Path, order: &admin::PushOrder) -> anyhow::Result<Outcome> {
     let state_dir = super::state_dir(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(admin::post(&admin::socket(&state_dir), "/dns/push", order))?)
+    Ok(runtime.block_on(admin::order(&admin::socket(&state_dir), "/dns/push", order, ssh_client()))?)
 }
 
 /// Path and query of a question, with every value escaped (RFC 3986, section 2.1).
@@ -79,6 +93,18 @@ mod tests {
             [AdminError::Refused("no roster yet".to_owned()), AdminError::Slow, AdminError::SlowOrder]
         {
             assert!(refused::<()>(Err(error.into())).is_err(), "which ends with 3");
+        }
+    }
+
+    #[test]
+    fn the_client_of_an_ssh_session_comes_first() {
+        for (connection, address) in [
+            ("192.168.1.20 51234 192.168.1.2 22", Some("192.168.1.20")),
+            ("fe80::1%eth0 51234 fe80::2%eth0 22", Some("fe80::1")),
+            ("UNKNOWN 65535 UNKNOWN 65535", None),
+            ("", None),
+        ] {
+            assert_eq!(client(connection), address.and_then(|address| address.parse().ok()), "{connection}");
         }
     }
 

@@ -52,7 +52,7 @@ pub struct AuditArgs {
     /// Go on with what happens from now on, until Ctrl-C
     #[arg(short, long, conflicts_with = "until")]
     pub follow: bool,
-    /// In place of requests: who was let in and put out, by whom and why
+    /// In place of requests: who was let in and put out, by whom, why and from where
     #[arg(long, conflicts_with_all = ["owner", "service", "verdict", "follow"])]
     pub control: bool,
     /// One JSON object a line

@@ -1,14 +1,22 @@
-//! `ztgate certs`: the private CA, for people and scripts. Needs no running gateway, and opens no key.
+//! `ztgate certs`: the private CA, for people and scripts. Needs no running gateway, and tells one that runs.
+
+mod passphrase;
+mod root_key;
+mod rotate;
+mod show;
+mod verify;
 
 use std::io::Write;
 use std::path::Path;
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use crate::ca::{self, trust};
+
 use super::qr;
 use super::style::Style;
-use crate::ca::{self, Description, trust};
 
 /// The private CA: what devices have to trust.
 #[derive(Debug, Args)]
@@ -28,12 +36,15 @@ pub enum CertsCommand {
         #[arg(long, conflicts_with = "platform")]
         qr: bool,
     },
-    /// Show root and intermediate: names, validity, fingerprint
-    Show {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Show root, intermediate and what is served: names, validity, fingerprint
+    Show(show::ShowArgs),
+    /// Hold everything on disk against each other and the clock
+    Verify(verify::VerifyArgs),
+    /// Make a new intermediate under the same root; no device notices
+    Rotate(rotate::RotateArgs),
+    /// Take the root's key off this machine, or encrypt it; the gateway never needs it
+    #[command(subcommand)]
+    RootKey(root_key::RootKeyCommand),
 }
 
 /// What a device runs on.
@@ -52,20 +63,20 @@ pub enum Platform {
 /// # Errors
 /// A [`ca::CaError`] where the CA is absent or unreadable, and whatever `out` says.
 pub fn run(
-    args: &CertsArgs,
+    args: CertsArgs,
     config: &Path,
     now: Timestamp,
     out: &mut dyn Write,
     style: Style,
-) -> anyhow::Result<()> {
-    let state_dir = &super::state_dir(config)?;
+) -> anyhow::Result<ExitCode> {
+    let state_dir = super::state_dir(config)?;
     match args.command {
-        CertsCommand::Root => out.write_all(ca::root_pem(state_dir)?.as_bytes())?,
+        CertsCommand::Root => out.write_all(ca::root_pem(&state_dir)?.as_bytes())?,
         CertsCommand::Trust { platform: None, qr } => {
             qr::invite(config, qr || style.terminal, out, style)?;
         }
         CertsCommand::Trust { platform: Some(platform), .. } => {
-            let root = trust::Root::read(state_dir)?;
+            let root = trust::Root::read(&state_dir)?;
             let text = match platform {
                 Platform::Apple => trust::apple(&root),
                 Platform::Windows => trust::windows(&root),
@@ -73,90 +84,13 @@ pub fn run(
             };
             out.write_all(text.as_bytes())?;
         }
-        CertsCommand::Show { json: true } => {
-            serde_json::to_writer_pretty(&mut *out, &ca::describe(state_dir)?)?;
-            writeln!(out)?;
-        }
-        CertsCommand::Show { json: false } => {
-            for (i, certificate) in ca::describe(state_dir)?.iter().enumerate() {
-                if i > 0 {
-                    writeln!(out)?;
-                }
-                show(certificate, now, out)?;
-            }
-        }
+        CertsCommand::Show(args) => show::run(&args, config, &state_dir, now, out)?,
+        CertsCommand::Verify(args) => return verify::run(&args, config, now, out, style),
+        CertsCommand::Rotate(args) => return rotate::run(&args, config, &state_dir, now, out),
+        CertsCommand::RootKey(command) => root_key::run(&command, &state_dir, out)?,
     }
-    Ok(())
-}
-
-fn show(certificate: &Description, now: Timestamp, out: &mut dyn Write) -> std::io::Result<()> {
-    let Description { role, subject, file, zones, begins, ends, sha256 } = certificate;
-    let (from, to) = (begins.strftime("%Y-%m-%d"), ends.strftime("%Y-%m-%d"));
-    writeln!(out, "{role:<13}{subject}")?;
-    writeln!(out, "  names      {} and below; no IP addresses", zones.join(", "))?;
-    writeln!(out, "  valid      {from} to {to}{}", if *ends < now { ", ended" } else { "" })?;
-    writeln!(out, "  sha256     {sha256}")?;
-    writeln!(out, "  file       {}", file.display())
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ca::{Ca, CaError};
-
-    fn said(command: CertsCommand, state_dir: &Path) -> anyhow::Result<String> {
-        let mut out = Vec::new();
-        let now = "2026-11-02T12:00:00Z".parse()?;
-        let config = state_dir.join("ztgate.toml");
-        let lines =
-            "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\nstate_dir = \".\"\nhttp_port = 8080\n";
-        std::fs::write(&config, lines)?;
-        run(&CertsArgs { command }, &config, now, &mut out, Style::PLAIN)?;
-        Ok(String::from_utf8(out)?)
-    }
-
-    #[test]
-    fn the_arguments_are_sound() {
-        CertsArgs::augment_args(clap::Command::new("certs")).debug_assert();
-    }
-
-    #[test]
-    fn the_ca_is_shown_without_its_keys() {
-        let dir = tempfile::tempdir().unwrap();
-        let absent = said(CertsCommand::Root, dir.path()).unwrap_err();
-        assert!(matches!(absent.downcast_ref(), Some(CaError::None { .. })), "{absent}");
-
-        let now = "2026-11-01T12:00:00Z".parse().unwrap();
-        Ca::open_or_create(dir.path(), &"home.arpa".parse().unwrap(), now).unwrap();
-        std::fs::remove_dir_all(dir.path().join("certs/root")).unwrap();
-        std::fs::remove_file(dir.path().join("certs/intermediate.key")).unwrap();
-
-        let root = said(CertsCommand::Root, dir.path()).unwrap();
-        assert!(root.starts_with("-----BEGIN CERTIFICATE-----"));
-        assert_eq!(root.matches("BEGIN").count(), 1);
-
-        for (platform, part) in [
-            (Platform::Apple, "<plist"),
-            (Platform::Windows, "X509Certificate2"),
-            (Platform::Linux, "#!/bin/sh"),
-        ] {
-            let text = said(CertsCommand::Trust { platform: Some(platform), qr: false }, dir.path()).unwrap();
-            assert!(text.contains(part) && !text.contains("{{"), "{platform:?}");
-        }
-
-        let invitation = |qr| said(CertsCommand::Trust { platform: None, qr }, dir.path()).unwrap();
-        let (text, with_code) = (invitation(false), invitation(true));
-        assert!(text.starts_with("on the device, open  http://gate.home.arpa:8080/trust\n"), "{text}");
-        assert!(with_code.ends_with(&text) && with_code.starts_with('█'), "{with_code}");
-
-        let text = said(CertsCommand::Show { json: false }, dir.path()).unwrap();
-        for part in ["root         ztgate root ", "home.arpa and below", "2026-10-31 to 2046-10-27"] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-        let json = said(CertsCommand::Show { json: true }, dir.path()).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(json[1]["role"], "intermediate");
-        assert_eq!(json[0]["zones"][0], "home.arpa");
-        assert_eq!(json[0]["ends"], "2046-10-27T12:00:00Z");
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::config::names::{self, Bearer};
 use crate::config::{self, Config, Device, Problem};
-use crate::store::{Members, Profile, StoredMember};
+use crate::store::{Look, Members, Profile, StoredMember};
 
 use super::style::{Style, Tone};
 
@@ -74,8 +74,12 @@ struct Checked {
 
 /// The configuration, held against the devices that are known here.
 fn load(file: &Path) -> Result<Checked, Vec<Problem>> {
-    let config = config::load(file)?;
-    let devices = known(&config);
+    let mut config = config::load(file)?;
+    let look = Members::look(&config.state_dir, config.network);
+    if matches!(look, Look::Older) {
+        config.warnings.push(unseen(file, &config));
+    }
+    let devices = known(&config, look);
     against(config, devices.as_ref().map(|devices| devices.iter().map(Bearer::from)))
 }
 
@@ -95,10 +99,26 @@ fn against<'a>(
 
 /// The devices that names can be held against; `None` where nobody can tell. Before the first start these are the ones that
 /// it would take over.
-fn known(config: &Config) -> Option<Vec<Device>> {
-    let kept = Members::look(&config.state_dir, config.network);
-    let kept = kept.map(|members| members.into_iter().filter_map(device).collect());
-    kept.or_else(|| (!config.devices.is_empty()).then(|| config.devices.clone()))
+fn known(config: &Config, look: Look) -> Option<Vec<Device>> {
+    match look {
+        Look::Members(members) => Some(members.into_iter().filter_map(device).collect()),
+        Look::Nothing if !config.devices.is_empty() => Some(config.devices.clone()),
+        Look::Nothing | Look::Older => None,
+    }
+}
+
+/// That names were held against no device, because this is between an upgrade and the restart.
+fn unseen(file: &Path, config: &Config) -> Problem {
+    Problem {
+        file: file.file_name().map(PathBuf::from).unwrap_or_default(),
+        line: None,
+        key: None,
+        message: format!(
+            "the devices in {} could not be looked at, for an older ztgate wrote them; no name was held against theirs",
+            config.state_dir.display()
+        ),
+        hint: Some("restart the gateway, and check again: sudo systemctl restart ztgate".to_owned()),
+    }
 }
 
 /// A member that has a name, as a device list has it.
@@ -196,6 +216,24 @@ mod tests {
         assert!(said.contains("called \"mun\" yet\n  hint: did you mean \"mum\"?"), "{said}");
         let (_, said) = against(Some("[device.tv]\nid = \"c4c8812898\"\nowner = \"mum\"\n"));
         assert!(said.contains("it is the name of device c4c8812898"), "{said}");
+    }
+
+    #[test]
+    fn between_an_upgrade_and_the_restart_it_says_that_no_device_was_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let network = "5e02d9cb41c0ffee";
+        let file = folder.path().join("ztgate.toml");
+        let state_dir = folder.path().display();
+        let text = format!("network = \"{network}\"\nzone = \"home.arpa\"\nstate_dir = \"{state_dir}\"\n");
+        std::fs::write(&file, text).unwrap();
+        drop(Members::open(folder.path()).unwrap());
+        let words = "could not be looked at, for an older ztgate wrote them";
+        assert!(!check(&file, Style::PLAIN).stderr.contains(words));
+        let store = rusqlite::Connection::open(folder.path().join("members.db")).unwrap();
+        store.pragma_update(None, "user_version", 2).unwrap();
+        let Said { stderr, code, .. } = check(&file, Style::PLAIN);
+        assert!(stderr.contains(words) && stderr.contains("sudo systemctl restart ztgate"), "{stderr}");
+        assert_eq!(code, 0);
     }
 
     #[test]

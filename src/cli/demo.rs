@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::demo::{Demo, LAPTOP, Ports, TABLET};
+use crate::linux::holder::Protocol;
 use crate::linux::limits;
 
 use super::reload::{Changes, reload};
@@ -35,7 +36,7 @@ async fn serve(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let mut hangup = signal(SignalKind::hangup())?;
     let ports = Ports::from(args.port);
     for port in [ports.laptop, ports.tablet, ports.television, ports.tls] {
-        if let Some(holder) = crate::linux::holder::holder(([127, 0, 0, 1], port).into()) {
+        if let Some(holder) = crate::linux::holder::holder(Protocol::Tcp, ([127, 0, 0, 1], port).into()) {
             anyhow::bail!("port {port} is held by {holder}; try: ztgate demo --port {}", other(args.port));
         }
     }

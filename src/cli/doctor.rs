@@ -3,9 +3,11 @@
 //! A check is a name and a closure; a later part of the program adds its own to the list that the verb makes. What a
 //! check judges comes as an argument, so that the judging is pure and the checks of this file are tables in its tests.
 
+pub mod certificates;
 mod checks;
 mod doors;
 mod fix;
+mod names;
 mod settings;
 
 pub use checks::{
@@ -97,6 +99,12 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
             _ => vec![controller(&word, gateway_fails)],
         }),
         Check::new("settings", || settings(word.as_ref().ok(), hazards(running), own)),
+        Check::new("certificates", || certificates::on_disk_in_short(config, jiff::Timestamp::now())),
+        Check::new("certificates", || {
+            let said =
+                |status| [certificates::in_use(config, status), certificates::distrusting(status)].concat();
+            running.as_ref().map(said).unwrap_or_default()
+        }),
         Check::new("identities", || running.as_ref().map(|it| identities(&it.changed)).unwrap_or_default()),
         Check::new("kernel", kernel),
         Check::new("privileges", || {
@@ -113,6 +121,8 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
             let uses = config.services.iter().any(|s| s.upstream.host == UpstreamHost::WindowsHost);
             wsl(windows::detect(), Path::new("/dev/net/tun").exists(), uses)
         }),
+        Check::new("certificates", || names::certificates(running)),
+        Check::new("published", || names::published(running)),
         Check::new("own names", || own_names(&config.zone.name("gate"))),
     ]))
 }

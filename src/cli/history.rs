@@ -1,4 +1,4 @@
-//! What happened to devices: the records of who was let in and put out, by whom and why.
+//! What happened to devices: the records of who was let in and put out, by whom, why and from where.
 
 use std::path::Path;
 
@@ -17,18 +17,24 @@ pub fn ask(config: &Path, member: Option<MemberId>) -> anyhow::Result<Vec<Event>
     ask::gateway(config, &ask::target("/devices/history", &query))
 }
 
-/// A line each, at this machine's time; `called` names the devices where they are not all the same.
+/// A line each, at this machine's time, with a column for each thing; `called` names the devices where they are not all the same.
 pub fn render(
     events: &[Event],
     called: Option<&dyn Fn(MemberId) -> String>,
     now: &Zoned,
     style: Style,
 ) -> String {
-    let rows: Vec<_> = events.iter().map(|event| row(event, called, now)).collect();
+    let says_from_where = events.iter().any(|event| event.origin.is_some());
+    let rows: Vec<_> = events.iter().map(|event| row(event, called, says_from_where, now)).collect();
     style.columns(&rows)
 }
 
-fn row(event: &Event, called: Option<&dyn Fn(MemberId) -> String>, now: &Zoned) -> Vec<(Tone, String)> {
+fn row(
+    event: &Event,
+    called: Option<&dyn Fn(MemberId) -> String>,
+    says_from_where: bool,
+    now: &Zoned,
+) -> Vec<(Tone, String)> {
     let change = match event.from {
         Some(from) if from != event.to => format!("{from} -> {}", event.to),
         // Something else changed, or it is the first that was heard of it.
@@ -36,11 +42,13 @@ fn row(event: &Event, called: Option<&dyn Fn(MemberId) -> String>, now: &Zoned) 
     };
     let mut row = vec![(Tone::Quiet, time(event.time, now))];
     row.extend(called.map(|called| (Tone::Name, called(event.member))));
-    row.extend([
-        (super::order::tone_of(event.to), change),
-        (Tone::Plain, foreign(&event.who)),
-        (Tone::Plain, harmless(&event.why)),
-    ]);
+    row.extend([(super::order::tone_of(event.to), change), (Tone::Plain, foreign(&event.who))]);
+    if says_from_where {
+        let origin = event.origin.as_ref().map(|origin| harmless(&origin.to_string()));
+        row.push((Tone::Quiet, origin.unwrap_or_default()));
+    }
+    // After all else, for it is anybody's text and could look like the rest.
+    row.push((Tone::Plain, harmless(&event.why)));
     row
 }
 

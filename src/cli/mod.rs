@@ -143,10 +143,7 @@ fn answer(cli: Cli, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCod
         Verb::Why(args) => why::run(&args, file, out, style),
         Verb::Audit(args) if args.control => audit::control::run(&args, file, out, style),
         Verb::Audit(args) => audit::run(&args, &state_dir(file)?.join("audit.db"), out, style),
-        Verb::Certs(args) => {
-            certs::run(&args, file, jiff::Timestamp::now(), out, style)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Verb::Certs(args) => certs::run(args, file, jiff::Timestamp::now(), out, style),
         Verb::Dns(args) => dns::run(&args, file, out, style),
         Verb::Nft(args) => nft::run(&args, file, out),
         Verb::Notify(args) => notify::run(&args, file, out, style),

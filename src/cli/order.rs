@@ -46,16 +46,10 @@ pub fn carry_out(
 
 /// The outcome for people: a few lines about one device, a line each of several.
 pub fn render(order: &Order, done: &Done, now: &Zoned, style: Style) -> String {
-    let mut text = match order {
-        Order::Sync { .. } => sync::plan(done, style),
-        _ => String::new(),
-    };
-    let mut lines = match &done.devices[..] {
-        [one] => about_one(order, one, now),
-        several => {
-            text.push_str(&style.columns(&several.iter().map(row).collect::<Vec<_>>()));
-            Vec::new()
-        }
+    let (mut text, mut lines) = match (order, &done.devices[..]) {
+        (Order::Sync { dry_run }, _) => (sync::plan(done, *dry_run, style), Vec::new()),
+        (_, [one]) => (String::new(), about_one(order, one, now)),
+        (_, several) => (style.columns(&several.iter().map(row).collect::<Vec<_>>()), Vec::new()),
     };
     if done.devices.iter().any(lingers) {
         lines.extend(

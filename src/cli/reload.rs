@@ -7,7 +7,8 @@ use std::time::Duration;
 use notify::Watcher;
 use tokio::sync::mpsc;
 
-use crate::config::{self, Config, Problems};
+use crate::ca;
+use crate::config::{self, Config, Problems, Tls};
 use crate::gateway::Gateway;
 
 /// Editors write a file in several steps; the last one counts.
@@ -26,7 +27,7 @@ pub struct Changes {
 impl Changes {
     pub fn watch(config: &Config) -> Self {
         let (note, notes) = mpsc::channel(1);
-        let paths = config::watch_paths(config);
+        let paths = paths(config);
         let watcher = watch_files(&paths, note.clone());
         Self { paths, notes, note, watcher }
     }
@@ -39,7 +40,7 @@ impl Changes {
 
     /// Watches what a new configuration names.
     pub fn follow(&mut self, config: &Config) {
-        let paths = config::watch_paths(config);
+        let paths = paths(config);
         if paths != self.paths {
             self.paths = paths;
             self.rearm();
@@ -52,6 +53,15 @@ impl Changes {
         tokio::time::sleep(SETTLE).await;
         while self.notes.try_recv().is_ok() {}
     }
+}
+
+/// What a running gateway follows: the configuration, and what the certificates are made of.
+fn paths(config: &Config) -> Vec<PathBuf> {
+    let mut paths = config::watch_paths(config);
+    if config.tls == Tls::PrivateCa {
+        paths.push(ca::issuer_file(&config.state_dir));
+    }
+    paths
 }
 
 /// Puts a changed configuration in force; one that is not right changes nothing.
@@ -118,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    const CONFIG: &str = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n";
+    const CONFIG: &str = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\nstate_dir = \"state\"\n";
     const DEVICES: &str = "[device.laptop]\nid = \"c4c8812898\"\n";
 
     #[tokio::test]
@@ -128,6 +138,8 @@ mod tests {
         std::fs::create_dir(&policy).unwrap();
         std::fs::write(&file, CONFIG).unwrap();
         std::fs::write(policy.join("devices.toml"), DEVICES).unwrap();
+        let issuer = ca::issuer_file(&folder.path().join("state"));
+        std::fs::create_dir_all(issuer.parent().unwrap()).unwrap();
         let mut changes = Changes::watch(&config::load(&file).unwrap());
 
         let replaced = || {
@@ -136,7 +148,13 @@ mod tests {
             std::fs::rename(draft, &file).unwrap();
         };
         let device_list_written = || std::fs::write(policy.join("devices.toml"), DEVICES).unwrap();
-        let steps: [(&str, &dyn Fn()); 8] = [
+        let rotated = || {
+            let draft = issuer.with_extension("partial");
+            std::fs::write(&draft, "").unwrap();
+            std::fs::rename(draft, &issuer).unwrap();
+        };
+        let steps: [(&str, &dyn Fn()); 9] = [
+            ("an intermediate rotated", &rotated),
             ("replaced by an editor", &replaced),
             ("and again", &replaced),
             ("written in place", &|| std::fs::write(&file, CONFIG).unwrap()),

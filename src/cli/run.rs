@@ -57,10 +57,13 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<ExitCode> {
         pinning,
         more_http_ports: Vec::new(),
         limits: Limits::default(),
+        dns: crate::dns::Limits::default(),
         audit: Retention::default(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let gateway = Gateway::start(config, world)?;
+    // The folder of the private CA may not have been there before.
+    changes.rearm();
     let overlay_task = tokio::spawn(overlay_task.run());
     let roster_thread = roster_task.start().context("no thread to keep the members on")?;
     let (stop_pinning, pinning_stops) = tokio::sync::oneshot::channel::<()>();

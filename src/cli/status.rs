@@ -11,9 +11,12 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use crate::admin::Status;
+use crate::ca;
+use crate::dns::{Counts, DnsStatus};
 use crate::notify::TargetStatus;
 
 use super::ask;
+use super::doctor::certificates::trust_page;
 use super::style::{Style, Tone, foreign};
 use super::time::span;
 
@@ -67,6 +70,14 @@ pub fn render(status: &Status, style: Style) -> String {
     for (tone, text) in listening(status) {
         line("listening", tone, text);
     }
+    if let Some((tone, text)) = dns(&status.dns) {
+        line("dns", tone, text);
+    }
+    for door in &status.dns.doors {
+        if let Some(error) = &door.error {
+            line("dns", Tone::Bad, format!("{} ({})  {error}", door.at, door.protocol));
+        }
+    }
     line(
         "traffic",
         Tone::Plain,
@@ -92,8 +103,8 @@ pub fn render(status: &Status, style: Style) -> String {
         );
         line("full", Tone::Bad, text);
     }
-    if status.failed_handshakes > 0 {
-        line("tls", Tone::Plain, format!("{} handshakes failed", status.failed_handshakes));
+    for (tone, text) in tls(status) {
+        line("tls", tone, text);
     }
     let (tone, text) = names::certificates(status);
     line("certificates", tone, text);
@@ -137,9 +148,10 @@ pub fn render(status: &Status, style: Style) -> String {
         let title = style.paint(Tone::Bad, "the newest configuration is not in force");
         let _ = writeln!(screen, "\n{title}\n  {}", error.replace('\n', "\n  "));
     }
-    if !status.hosts.is_empty() {
-        let _ =
-            writeln!(screen, "\n{}", style.paint(Tone::Quiet, "until DNS is there, a device's hosts file:"));
+    let is_answering = status.dns.doors.iter().any(|door| door.error.is_none());
+    if !status.hosts.is_empty() && !is_answering {
+        let title = "names are not answered here; a device's hosts file instead:";
+        let _ = writeln!(screen, "\n{}", style.paint(Tone::Quiet, title));
         for line in status.hosts.iter().flat_map(|line| narrow(line)) {
             let _ = writeln!(screen, "  {line}");
         }
@@ -165,6 +177,58 @@ fn notify(target: &TargetStatus, now: Timestamp) -> String {
     text
 }
 
+/// What is wrong with certificates or will be, handshakes that failed, and devices that a person can help.
+fn tls(status: &Status) -> Vec<(Tone, String)> {
+    let mut lines = Vec::new();
+    let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
+    let served = &status.ca;
+    if let Some(why) = &served.error {
+        let lasting = served.ends.filter(|ends| *ends > status.now);
+        let until = lasting.map(|ends| format!("; what is served meanwhile lasts until {}", day(ends)));
+        lines.push((Tone::Bad, format!("{why}{}", until.unwrap_or_default())));
+    }
+    lines.extend(ending(status));
+    if status.failed_handshakes > 0 {
+        let reasons = status.handshake_failures.in_words().into_iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<String> = reasons.map(|(count, why)| format!("{count} {why}")).collect();
+        let count = status.failed_handshakes;
+        let handshakes = if count == 1 { "handshake" } else { "handshakes" };
+        let text = format!("{count} {handshakes} failed: {}", reasons.join(", "));
+        lines.push((Tone::Plain, text));
+    }
+    for one in &status.distrusting {
+        let name = one.device.clone().unwrap_or_else(|| one.member.to_string());
+        let text = format!(
+            "{name} does not trust the root ({} ago); open on it: {}",
+            ago(one.at, status.now),
+            trust_page(status)
+        );
+        lines.push((Tone::Odd, text));
+    }
+    lines
+}
+
+/// What ends soon enough for somebody to do something, or has.
+fn ending(status: &Status) -> Option<(Tone, String)> {
+    let served = &status.ca;
+    let (what, ends, renew) = if served.intermediate.is_none() {
+        ("the certificate", served.ends.filter(|ends| ca::is_overdue(*ends, status.now))?, "renew it")
+    } else {
+        let near = |ends: &Timestamp| ca::is_near_end(*ends, status.now);
+        match (served.root_ends.filter(near), served.ends.filter(near)) {
+            (Some(ends), _) => ("the root", ends, "ztgate certs verify"),
+            (None, Some(ends)) => ("the intermediate", ends, "ztgate certs rotate"),
+            (None, None) => return None,
+        }
+    };
+    let day = ends.strftime("%Y-%m-%d");
+    Some(if ends < status.now {
+        (Tone::Bad, format!("{what} ended on {day}, so every device warns: {renew}"))
+    } else {
+        (Tone::Odd, format!("{what} ends on {day}: {renew}"))
+    })
+}
+
 /// One line an address, with its ports; what cannot be had has a line of its own.
 fn listening(status: &Status) -> Vec<(Tone, String)> {
     let mut had: Vec<(IpAddr, String)> = Vec::new();
@@ -182,6 +246,34 @@ fn listening(status: &Status) -> Vec<(Tone, String)> {
     }
     let had = had.into_iter().map(|(address, ports)| (Tone::Plain, format!("{address}  {ports}")));
     had.chain(faults).collect()
+}
+
+/// What DNS has done, and who does not answer it; `None` where it is off.
+fn dns(dns: &DnsStatus) -> Option<(Tone, String)> {
+    if !dns.enabled {
+        return None;
+    }
+    let Counts { answered, forwarded, refused, rejected, over_limit, .. } = dns.counts;
+    let mut text = format!("{answered} names answered, {forwarded} asked elsewhere");
+    for (count, what) in
+        [(refused, "refused"), (rejected, "malformed"), (over_limit, "over a device's share")]
+    {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    let silent: Vec<String> = dns
+        .forward
+        .servers
+        .iter()
+        .filter(|server| server.answered_s.is_none() && server.failures > 0)
+        .map(|server| server.address.to_string())
+        .collect();
+    if !silent.is_empty() {
+        let _ = write!(text, "; no answer ever from {}", silent.join(", "));
+    }
+    let tone = if silent.is_empty() && over_limit == 0 { Tone::Plain } else { Tone::Odd };
+    Some((tone, text))
 }
 
 /// A line of a hosts file as several, each with the address and as many names as a terminal of 80 columns shows.

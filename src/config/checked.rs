@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Label, MemberId, NetworkId, Zone};
+use crate::model::{Label, MemberId, NetworkId, TlsVersion, Zone};
 
 use super::{Dns, Nameserver, Notify, Publish};
 
@@ -127,6 +127,8 @@ pub struct Service {
     pub hsts: bool,
     /// Offer HTTP/1.1 only, for clients that break on HTTP/2.
     pub http1_only: bool,
+    /// The oldest TLS that its names take.
+    pub min_tls: TlsVersion,
     /// Where the paragraph begins.
     pub line: u32,
 }

@@ -59,8 +59,8 @@ pub struct NotifyUrl {
 }
 
 impl NotifyUrl {
-    /// The `Host` header: host, and port where it is not the scheme's own.
-    pub fn authority(&self) -> String {
+    /// Host, and port where it is not the scheme's own.
+    fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
     }

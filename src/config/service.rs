@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{Label, Zone};
+use crate::model::{Label, TlsVersion, Zone};
 
 use super::read::{Item, Keys, Report, Section, Spot, nearest, quote};
 use super::words::{self, label};
@@ -25,6 +25,7 @@ const KEYS: Keys<'_> = Keys {
         "aliases",
         "plain_http",
         "http1_only",
+        "min_tls",
         "hsts",
         "secret_file",
     ],
@@ -48,6 +49,8 @@ const KEYS: Keys<'_> = Keys {
         ("type", "kind"),
         ("secret", "secret_file"),
         ("token", "secret_file"),
+        ("tls", "min_tls"),
+        ("tls_min_version", "min_tls"),
         ("who", "allow"),
     ],
 };
@@ -127,6 +130,7 @@ fn read_one(
         plain_http,
         hsts,
         http1_only: section.flag("http1_only", false, report),
+        min_tls: read_min_tls(section, plain_http, report),
         name: name?,
         aliases,
         kind: kind?,
@@ -134,6 +138,24 @@ fn read_one(
         allow,
         line: section.spot.line,
     })
+}
+
+fn read_min_tls(section: &Section<'_>, plain_http: bool, report: &mut Report) -> TlsVersion {
+    let Some(item) = section.get("min_tls") else { return TlsVersion::default() };
+    let version = match item.text(report) {
+        Some("1.2") | None => TlsVersion::V1_2,
+        Some("1.3") => TlsVersion::V1_3,
+        Some(other) => {
+            let message = format!("expected \"1.2\" or \"1.3\", found {}", quote(other));
+            report.error(&item.spot, message, "leave the line out for 1.2 and later, which old TVs need");
+            TlsVersion::V1_2
+        }
+    };
+    if version == TlsVersion::V1_3 && plain_http {
+        let message = "it binds HTTPS alone, and plain_http, which is true unless said, needs no TLS at all";
+        report.warn(&item.spot, message, "add plain_http = false");
+    }
+    version
 }
 
 fn read_kind(section: &Section<'_>, report: &mut Report) -> Option<ServiceKind> {

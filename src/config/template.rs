@@ -60,6 +60,7 @@ const TAIL: &str = "
 # pin      = \"sha256/...\"                   # its public key, if its certificate is of its own making
 # aliases  = [\"files\"]                      # further names
 # plain_http = false                        # HTTPS only; else both, for TVs that trust no private CA
+# min_tls  = \"1.3\"                        # nothing older, where plain_http is false
 # allow    = [\"family\", \"c4c8812898\"]       # devices, owners, groups, member IDs; nobody else
 
 # Who is told when a new device knocks; deploy/notify.md has more:

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::TlsVersion;
 
 /// What is said about these files; nothing for a configuration without fault.
 fn said(main: &str, policy: &[(&str, &str)]) -> String {
@@ -153,7 +154,7 @@ allow = ["*"]
     ztgate.toml:11: service.nas.secret: unknown key
       hint: did you mean "secret_file"?
     ztgate.toml:12: service.nas.wibble: unknown key
-      hint: known here: kind, upstream, pin, ca, allow, aliases, plain_http, http1_only, hsts, secret_file
+      hint: known here: kind, upstream, pin, ca, allow, aliases, plain_http, http1_only, min_tls, hsts, secret_file
     "#);
 }
 
@@ -311,6 +312,27 @@ secret_file = "x"
       hint: write allow = ["family"]; only aria2 has roles
     ztgate.toml:11: service.nas.secret_file: only a service of kind = "aria2" has a secret
     "#);
+}
+
+#[test]
+fn a_service_may_ask_for_tls_1_3() {
+    let service = |lines: &str| {
+        let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.nas]\n";
+        format!("{head}upstream = \"http://127.0.0.1:5000\"\nallow = [\"*\"]\n{lines}\n")
+    };
+    insta::assert_snapshot!(said(&service("min_tls = \"1.1\""), &[]), @r#"
+    ztgate.toml:6: service.nas.min_tls: expected "1.2" or "1.3", found "1.1"
+      hint: leave the line out for 1.2 and later, which old TVs need
+    "#);
+    for (lines, expected, warned) in [
+        ("min_tls = \"1.3\"\nplain_http = false", TlsVersion::V1_3, 0),
+        ("min_tls = \"1.3\"", TlsVersion::V1_3, 1),
+        ("min_tls = \"1.2\"", TlsVersion::V1_2, 0),
+        ("", TlsVersion::V1_2, 0),
+    ] {
+        let config = from_text(&service(lines), &[]).unwrap();
+        assert_eq!((config.services[0].min_tls, config.warnings.len()), (expected, warned), "{lines}");
+    }
 }
 
 #[test]
@@ -638,6 +660,7 @@ allow = ["family"]
 upstream = "https://192.168.1.10:5001"
 pin = "sha256/AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
 http1_only = true
+min_tls = "1.3"
 allow = ["tv", "mum", "bcba17eef8", "*"]
 
 [service.dl]
@@ -691,7 +714,7 @@ fn a_whole_configuration_is_read_to_the_letter() {
     assert_eq!(config.tls, Tls::Files { certificate: certificate.clone(), key: key.clone() });
     let warned: Vec<_> =
         config.warnings.iter().map(|warning| (warning.line, warning.key.as_deref())).collect();
-    assert_eq!(warned, [(Some(37), Some("service.dl.allow"))]);
+    assert_eq!(warned, [(Some(31), Some("service.nas.min_tls")), (Some(38), Some("service.dl.allow"))]);
 
     let [dl, films, nas] = &config.services[..] else { panic!("three services, by name") };
     let ca = path("/etc/ztgate/box.pem");
@@ -706,6 +729,7 @@ fn a_whole_configuration_is_read_to_the_letter() {
     assert_eq!(nas.upstream, Upstream { tls: Some(UpstreamTls::Pinned(pin)), host, port: 5001 });
     assert_eq!((films.kind, films.plain_http, films.http1_only), (ServiceKind::Jellyfin, false, false));
     assert_eq!((nas.kind, nas.plain_http, nas.http1_only), (ServiceKind::Http, true, true));
+    assert_eq!((films.min_tls, nas.min_tls), (TlsVersion::V1_2, TlsVersion::V1_3));
     assert_eq!(films.aliases, ["movies".parse().unwrap()]);
 
     let name = |text: &str| text.parse::<crate::model::Label>().unwrap();
@@ -715,7 +739,7 @@ fn a_whole_configuration_is_read_to_the_letter() {
     assert_eq!(who(nas), all.map(|who| (who, None)));
     let roles = [(Who::Name(name("mum")), Some("admin")), (Who::Name(name("family")), Some("watch"))];
     assert_eq!(who(dl), roles);
-    assert_eq!((dl.allow[0].line, &*dl.allow[0].file), (38, "ztgate.toml"), "the word's own line");
+    assert_eq!((dl.allow[0].line, &*dl.allow[0].file), (39, "ztgate.toml"), "the word's own line");
 
     let policy = path("/etc/ztgate/policy");
     assert_eq!(watch_paths(&config), [path("/etc/ztgate/ztgate.toml"), policy, certificate, key, ca]);

@@ -129,6 +129,7 @@ impl Demo {
             pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
             more_http_ports: vec![ports.tablet, ports.television],
             limits: Limits::default(),
+            dns: crate::dns::Limits::default(),
             audit: Retention::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from).min(2),
         };
@@ -212,6 +213,9 @@ https_port = {https}
 [node]
 url        = "{node}"          # a stand-in that answers like a recorded ZeroTier node
 token_file = "node.token"
+
+[dns]
+enabled    = false   # all devices of the demo share one address, and that is all that a query shows of its sender
 
 [service.films]
 upstream = "http://{films}"

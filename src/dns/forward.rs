@@ -21,7 +21,7 @@ use hickory_proto::op::Message;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use system::{Stamp, system_servers, system_stamp};
+pub use system::system_servers;
 pub use upstream::ServerStatus;
 
 use answer::{Age, Answer, response};
@@ -75,7 +75,7 @@ pub struct Rebinding {
 }
 
 /// How forwarding goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForwardStatus {
     /// In the order in which they are preferred. Empty: other names are not looked up.
     pub servers: Vec<ServerStatus>,

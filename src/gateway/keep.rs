@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
-use crate::linux::holder::{self, Holder};
+use crate::linux::holder::{self, Holder, Protocol};
 use crate::model::Lane;
 use crate::overlay::Overlay;
 use crate::proxy::{Bind, BindFault, Shared};
@@ -29,7 +29,6 @@ pub(super) async fn snapshot(inner: Arc<Inner>, ready: watch::Sender<Option<Arc<
             match inner.shared.load_full() {
                 Some(shared) => {
                     shared.swap(parts.0, parts.1, parts.2);
-                    inner.changed.send_modify(|count| *count += 1);
                 }
                 None => {
                     let shared = Shared::new(parts.0, parts.1, parts.2);
@@ -37,6 +36,7 @@ pub(super) async fn snapshot(inner: Arc<Inner>, ready: watch::Sender<Option<Arc<
                     let _ = ready.send(Some(shared));
                 }
             }
+            inner.changed.send_modify(|count| *count += 1);
             inner.judged_by.store(Some(current));
         }
         tokio::select! {
@@ -113,12 +113,12 @@ pub(super) fn wanted(overlay: &Overlay, config: &Config, more_http: &[u16]) -> V
 /// Keeps the list of listeners that could not be had, and says each once, with the program that is in the way.
 pub(super) async fn faults(inner: Arc<Inner>, mut reported: mpsc::Receiver<BindFault>) {
     while let Some(mut report) = reported.recv().await {
-        let mut faults = Vec::clone(&inner.faults.load());
+        let mut faults = Vec::clone(&inner.faults.borrow());
         let before = faults.iter().position(|known| known.bind == report.bind);
         let known = before.map(|at| faults.remove(at));
         if let Some((kind, why)) = &mut report.error {
             if *kind == std::io::ErrorKind::AddrInUse {
-                *why = in_use(why, holder::holder(report.bind.at));
+                *why = in_use(why, holder::holder(Protocol::Tcp, report.bind.at));
             }
             if known.is_none_or(|known| known.error != report.error) {
                 let why = report.error.as_ref().map_or("", |(_, why)| why.as_str());
@@ -132,12 +132,18 @@ pub(super) async fn faults(inner: Arc<Inner>, mut reported: mpsc::Receiver<BindF
         let config = inner.config.borrow().clone();
         let wanted = wanted(&inner.overlay.borrow(), &config, &inner.more_http_ports);
         faults.retain(|fault| wanted.contains(&fault.bind));
-        inner.faults.store(Arc::new(faults));
+        inner.faults.send_if_modified(|current| {
+            let differs = **current != faults;
+            if differs {
+                *current = Arc::new(faults);
+            }
+            differs
+        });
     }
 }
 
-/// Who is in the way of a listener. Under the unit other processes are hidden (`ProtectProc`).
-fn in_use(why: &str, holder: Option<Holder>) -> String {
+/// Who is in the way of a listener. Under the unit other processes' files are hidden, for they are other users'.
+pub(super) fn in_use(why: &str, holder: Option<Holder>) -> String {
     match holder {
         Some(holder) => format!("held by {} (pid {})", holder.command, holder.pid),
         None => format!("{why}; `sudo ztgate doctor` names the program"),

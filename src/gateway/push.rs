@@ -1,10 +1,11 @@
 //! What the gateway tells of its DNS to whoever keeps the network's setting in step with it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::push::{Facts, Keeper, PushStatus, Request, Serving};
+use crate::push::{Facts, Keeper, PushStatus, Request, Serving, Silent};
 use crate::sync;
 use crate::zerotier::{NodeClient, UrlError};
 
@@ -25,6 +26,7 @@ impl Inner {
             state_dir: config.state_dir.clone(),
             facts: Arc::new(move || inner.dns_facts()),
             overlay: self.overlay.clone(),
+            sockets: self.dns.sockets.clone(),
             config: self.config.subscribe(),
             orders: self.members.orders.clone(),
             clock: self.clock.clone(),
@@ -35,17 +37,20 @@ impl Inner {
 
     fn dns_facts(&self) -> Facts {
         let (config, overlay) = (self.config.borrow().clone(), self.overlay.borrow().clone());
+        let doors = self.dns_status(&overlay, &config, true).doors;
+        let silent: Vec<Silent> = doors
+            .into_iter()
+            .filter_map(|door| Some(Silent { at: door.at, protocol: door.protocol, why: door.error? }))
+            .collect();
+        let answers = |address: &IpAddr| !silent.iter().any(|door| door.at.ip() == *address);
+        let mut addresses = if config.dns.enabled { overlay.addresses.clone() } else { Vec::new() };
+        addresses.retain(answers);
         Facts {
             zone: config.zone.to_string(),
             network: config.network,
             own: overlay.own,
             device: overlay.device.clone(),
-            serving: Serving {
-                enabled: config.dns.enabled,
-                port: config.dns.port,
-                addresses: if config.dns.enabled { overlay.addresses } else { Vec::new() },
-                silent: Vec::new(),
-            },
+            serving: Serving { enabled: config.dns.enabled, port: config.dns.port, addresses, silent },
         }
     }
 }

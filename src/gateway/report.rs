@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::admin;
 use crate::config::{Config, Tls};
 use crate::identity::{Hazard, IdentityProof, Member, Roster};
 use crate::model::{Lane, MemberId, MemberState, NetworkId};
 use crate::overlay::{Overlay, OverlayState, nft};
-use crate::proxy::{Bind, ThreadStats};
+use crate::proxy::{Bind, Distrusting, FailureCounts, ThreadStats};
 use crate::services::{Route, Site};
 use crate::sync::DeviceView;
 
@@ -20,12 +21,13 @@ impl Inner {
         let overlay = self.overlay.borrow().clone();
         let config = self.config.borrow().clone();
         let roster = self.members.roster.borrow().clone()?;
+        let dns: Vec<u16> = config.dns.enabled.then_some(config.dns.port).into_iter().collect();
         Some(nft::render(&nft::Ruleset {
             device: overlay.device.as_deref()?,
             roster: &roster,
             own: overlay.own,
-            tcp: &[config.http_port, config.https_port],
-            udp: &[],
+            tcp: &[&[config.http_port, config.https_port][..], &dns].concat(),
+            udp: &dns,
             break_glass: ssh.map(|port| nft::BreakGlass { port, members }),
         }))
     }
@@ -39,6 +41,7 @@ impl Inner {
         let audit = self.audit.read();
         let site = self.site.load_full();
         let sum = |count: fn(&ThreadStats) -> u64| self.stats.iter().map(|stats| count(stats)).sum();
+        let failures = self.stats.iter().map(|stats| stats.failed_handshakes()).sum::<FailureCounts>();
         let effective = roster.as_ref().map(|roster| self.effective(roster));
         let members = roster.as_ref().map(|roster| roster.sorted()).unwrap_or_default();
         let devices = self.members.devices.borrow().clone();
@@ -60,6 +63,7 @@ impl Inner {
             own: overlay.own,
             addresses: overlay.addresses.clone(),
             listeners: self.listeners(&overlay, &config, roster.is_some()),
+            dns: self.dns_status(&overlay, &config, roster.is_some()),
             controller: sync.source.to_owned(),
             last_answer: sync.last_ok,
             controller_error: sync.last_error,
@@ -71,7 +75,7 @@ impl Inner {
                 .map(|member| person(member))
                 .collect(),
             pending_aged: aged.len(),
-            queued: devices.iter().filter_map(queued).collect(),
+            queued: devices.iter().filter_map(|device| queued(device)).collect(),
             differences: sync.differences,
             notify: self.notified.borrow().clone(),
             certificates: self.certificates(&config),
@@ -95,7 +99,10 @@ impl Inner {
             closed_for_want_of_room: sum(ThreadStats::over_all),
             requests: sum(ThreadStats::requests),
             closed_without_proof: sum(ThreadStats::no_proof),
-            failed_handshakes: sum(ThreadStats::failed_handshakes),
+            failed_handshakes: failures.total(),
+            handshake_failures: failures,
+            distrusting: self.distrusting(&members),
+            ca: self.ca_status(),
             records_written: audit.written,
             records_lost: audit.lost,
             audit_error: audit.last_error.as_ref().map(ToString::to_string),
@@ -125,11 +132,26 @@ impl Inner {
         }
     }
 
+    /// Whose devices do not trust the root. To distrust anybody else's certificate is nothing that our root could mend.
+    fn distrusting(&self, members: &[&Arc<Member>]) -> Vec<admin::Distrusting> {
+        if self.certificates.load().authority().is_none() {
+            return Vec::new();
+        }
+        // All threads keep one list.
+        let list = self.stats.first().map(|stats| stats.distrust().list()).unwrap_or_default();
+        let named = |Distrusting { member, at }| {
+            let known = members.iter().find(|known| known.id == member)?;
+            let device = known.device.as_ref().map(ToString::to_string);
+            Some(admin::Distrusting { member, device, at })
+        };
+        list.into_iter().filter_map(named).collect()
+    }
+
     fn listeners(&self, overlay: &Overlay, config: &Config, ready: bool) -> Vec<admin::Listener> {
         if !ready {
             return Vec::new();
         }
-        let faults = self.faults.load();
+        let faults = self.faults.borrow().clone();
         let fault = |bind: &Bind| {
             let fault = faults.iter().find(|fault| fault.bind == *bind)?;
             fault.error.as_ref().map(|(_, why)| why.clone())
@@ -149,7 +171,15 @@ impl Inner {
 fn queued(device: &DeviceView) -> Option<String> {
     let what = device.queued.as_ref()?;
     let name = device.name.as_ref().map_or_else(|| device.member.to_string(), ToString::to_string);
-    Some(format!("{what} {name}"))
+    Some(with_name(what, &name))
+}
+
+/// `deauthorise (why)` with the device's name where it belongs.
+fn with_name(what: &str, name: &str) -> String {
+    match what.split_once(' ') {
+        Some((verb, why)) => format!("{verb} {name} {why}"),
+        None => format!("{what} {name}"),
+    }
 }
 
 fn person(member: &Member) -> admin::Person {
@@ -207,6 +237,12 @@ fn hosts(mut names: Vec<&str>, overlay: &Overlay, network: NetworkId) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_queued_names_the_device_before_the_reason() {
+        assert_eq!(with_name("deauthorise", "tv"), "deauthorise tv");
+        assert_eq!(with_name("authorise (no answer yet)", "tv"), "authorise tv (no answer yet)");
+    }
 
     #[test]
     fn hosts_have_every_managed_address_and_no_derived_one() {

@@ -93,7 +93,7 @@ fn what(inner: &Inner, news: News) -> Option<What> {
             let devices = inner.members.devices.borrow();
             let device = devices.iter().find(|device| device.member == member);
             let nobody = Subject { member, device: None, owner: None };
-            What::IdentityChanged { subject: device.map_or(nobody, subject) }
+            What::IdentityChanged { subject: device.map_or(nobody, |device| subject(device)) }
         }
         News::ControllerLost(_) | News::ControllerBack => return None,
     })

@@ -105,6 +105,7 @@ mod tests {
     }
 
     fn roster(members: [Member; 2]) -> Roster {
+        let members = members.map(Arc::new);
         Roster::new(network(), members, vec![], Timestamp::UNIX_EPOCH, Moment::since_boot(60, 0), LIMIT)
     }
 

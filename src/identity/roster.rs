@@ -115,13 +115,13 @@ pub type Pins = BTreeMap<IpAddr, Mac>;
 impl Roster {
     pub fn new(
         network: NetworkId,
-        members: impl IntoIterator<Item = Member>,
+        members: impl IntoIterator<Item = Arc<Member>>,
         hazards: Vec<Hazard>,
         taken: Timestamp,
         taken_at: Moment,
         limit: Duration,
     ) -> Self {
-        let members = members.into_iter().map(|m| (m.id, Arc::new(m))).collect();
+        let members = members.into_iter().map(|m| (m.id, m)).collect();
         Self { network, members, hazards, taken, taken_at, limit, own: None, pins: None }
     }
 

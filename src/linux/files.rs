@@ -1,13 +1,17 @@
 //! Small files of our own: replaced whole or not at all, and read only while nobody else can have written them.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::limits;
+
+/// `FS_NOCOW_FL` of linux/fs.h, which libc does not name.
+const NO_COPY_ON_WRITE: libc::c_int = 0x0080_0000;
 
 /// More than any file that we keep in this way.
 const LONGEST: u64 = 4 << 20;
@@ -37,7 +41,11 @@ pub fn replace(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut open = OpenOptions::new();
     open.write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
     let mut handle = open.open(&draft)?;
-    let written = handle.write_all(content).and_then(|()| handle.sync_all());
+    // Whatever the umask is.
+    let written = handle
+        .set_permissions(Permissions::from_mode(mode))
+        .and_then(|()| handle.write_all(content))
+        .and_then(|()| handle.sync_all());
     written.and_then(|()| std::fs::rename(&draft, file)).inspect_err(|_| {
         // The next writer would remove it, too.
         let _ = std::fs::remove_file(&draft);
@@ -82,6 +90,25 @@ pub fn read_own(file: &Path) -> io::Result<Option<Zeroizing<String>>> {
     Ok(Some(text))
 }
 
+/// Asks a filesystem that writes changes elsewhere (btrfs) to write those of this file in place. It can only be asked of a
+/// file that is still empty.
+///
+/// # Errors
+/// Those of `FS_IOC_SETFLAGS` (ioctl_iflags(2)): most filesystems know no such thing, because they write in place anyhow.
+pub fn keep_in_place(file: &File) -> io::Result<()> {
+    let mut flags: libc::c_int = 0;
+    // SAFETY: the kernel writes one int, whatever the request's number says of its size (ioctl_iflags(2)).
+    if unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    flags |= NO_COPY_ON_WRITE;
+    // SAFETY: the kernel reads one int.
+    if unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 fn draft(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".draft");
@@ -90,7 +117,7 @@ fn draft(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -121,5 +148,21 @@ mod tests {
         assert!(read_own(folder.path()).is_err());
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o620)).unwrap();
         assert!(read_own(&file).is_err());
+    }
+
+    /// The kernel's answer is the filesystem's own; that it is one, and that the file can be used after it, is ours.
+    #[test]
+    fn whatever_the_filesystem_says_the_file_takes_what_is_written() {
+        use std::io::Seek;
+        let mut file = tempfile::tempfile().unwrap();
+        if let Err(error) = keep_in_place(&file) {
+            let known = [libc::EOPNOTSUPP, libc::ENOTTY, libc::EINVAL];
+            assert!(known.contains(&error.raw_os_error().unwrap()), "{error}");
+        }
+        file.write_all(b"held").unwrap();
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "held");
     }
 }

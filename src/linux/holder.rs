@@ -19,7 +19,7 @@ impl fmt::Display for Holder {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     Tcp,
     Udp,
@@ -43,10 +43,10 @@ pub struct OpenSocket {
     pub holder: Option<Holder>,
 }
 
-/// Who listens on the TCP port in a way that keeps us from this address, for the line about an address in use. `None` if
-/// nobody does, or it is not ours to see (then run `ztgate doctor` as root).
-pub fn holder(at: SocketAddr) -> Option<Holder> {
-    let mut in_the_way = sockets(Protocol::Tcp)
+/// Who holds the port in a way that keeps us from this address, for the line about an address in use. `None` if nobody
+/// does, or it is not ours to see (then run `ztgate doctor` as root).
+pub fn holder(protocol: Protocol, at: SocketAddr) -> Option<Holder> {
+    let mut in_the_way = sockets(protocol)
         .into_iter()
         .filter(|s| s.address.port() == at.port() && reaches(s.address.ip(), &[at.ip()]))
         .collect::<Vec<_>>();
@@ -176,19 +176,19 @@ mod tests {
     fn a_port_in_use_names_its_holder() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        assert_eq!(holder(at).unwrap().pid, std::process::id());
+        assert_eq!(holder(Protocol::Tcp, at).unwrap().pid, std::process::id());
         drop(listener);
-        assert_eq!(holder(at), None);
+        assert_eq!(holder(Protocol::Tcp, at), None);
     }
 
     #[test]
     fn a_wildcard_is_in_everybodys_way_and_another_address_in_nobodys() {
         let wildcard = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = wildcard.local_addr().unwrap().port();
-        assert!(holder(SocketAddr::new([127, 0, 0, 9].into(), port)).is_some());
+        assert!(holder(Protocol::Tcp, SocketAddr::new([127, 0, 0, 9].into(), port)).is_some());
         let exact = TcpListener::bind("127.0.0.8:0").unwrap();
         let port = exact.local_addr().unwrap().port();
-        assert_eq!(holder(SocketAddr::new([127, 0, 0, 9].into(), port)), None);
+        assert_eq!(holder(Protocol::Tcp, SocketAddr::new([127, 0, 0, 9].into(), port)), None);
     }
 
     #[test]

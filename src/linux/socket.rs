@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::size_of;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
@@ -43,6 +43,26 @@ pub fn listener(at: SocketAddr, device: Option<&str>) -> io::Result<TcpListener>
     set_int(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, SAVE_SYN_WITH_LINK_LAYER)?;
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A socket for datagrams at an address that hears one device only. One of a kind: it shares its address with nobody.
+///
+/// The device is bound before the address, as for [`listener`]; `None` binds no device, for tests on loopback. What it
+/// sends comes from that address. An IPv6 address need not be there yet (`IPV6_FREEBIND`).
+///
+/// # Errors
+/// `AddrInUse` if another program holds the port ([`super::holder::holder`] names it), `ENODEV` if the device is gone,
+/// `PermissionDenied` below port 1024 without CAP_NET_BIND_SERVICE.
+pub fn udp(at: SocketAddr, device: Option<&str>) -> io::Result<UdpSocket> {
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(at), kind, Some(Protocol::UDP))?;
+    socket.bind_device(device.map(str::as_bytes))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    }
+    socket.bind(&at.into())?;
     Ok(socket.into())
 }
 
@@ -223,6 +243,15 @@ mod tests {
         let at = first.local_addr().unwrap();
         assert!(listener(at, None).is_ok());
         assert_eq!(TcpListener::bind(at).unwrap_err().kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn datagrams_are_for_one_socket_alone() {
+        let first = udp("127.0.0.1:0".parse().unwrap(), Some("lo")).unwrap();
+        let at = first.local_addr().unwrap();
+        assert_eq!(udp(at, None).unwrap_err().kind(), ErrorKind::AddrInUse);
+        assert!(udp("[fd5e:2d9::1]:0".parse().unwrap(), None).is_ok(), "need not be there yet");
+        assert!(udp("127.0.0.1:0".parse().unwrap(), Some("ztnosuchdevice")).is_err());
     }
 
     #[test]

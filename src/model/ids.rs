@@ -4,7 +4,7 @@
 //! the tests hold them against interfaces of a real network.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,28 @@ fn hex(text: &str, digits: usize) -> Option<u64> {
 /// A ZeroTier node's address: 40 bits, the hash of its public identity.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberId(u64);
+
+/// Which of a member's addresses comes first where they are listed: managed ones, for people chose those, IPv4 before IPv6;
+/// then the derived ones, of which RFC 4193 has no prefix of its own for each member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AddressKind {
+    ManagedV4,
+    ManagedV6,
+    Rfc4193,
+    SixPlane,
+}
+
+impl AddressKind {
+    /// The kind of an address of this member; without one none is known to be derived.
+    pub fn of(address: IpAddr, owner: Option<MemberId>, network: NetworkId) -> Self {
+        match (address, owner) {
+            (IpAddr::V4(_), _) => Self::ManagedV4,
+            (IpAddr::V6(v6), Some(owner)) if v6 == owner.rfc4193(network) => Self::Rfc4193,
+            (IpAddr::V6(v6), Some(owner)) if owner.derives(network, v6) => Self::SixPlane,
+            (IpAddr::V6(_), _) => Self::ManagedV6,
+        }
+    }
+}
 
 impl MemberId {
     /// The id with these low 40 bits; `None` for the reserved ones (zero, and those that start with `ff`).

@@ -7,10 +7,18 @@ mod refusal;
 mod state;
 
 pub use clock::{Clock, ManualClock, Moment};
-pub use ids::{Mac, MemberId, NetworkId, ParseIdError, RequestId};
+pub use ids::{AddressKind, Mac, MemberId, NetworkId, ParseIdError, RequestId};
 pub use name::{Label, NameError, Zone};
 pub use refusal::RefusalCode;
 pub use state::MemberState;
+
+/// The oldest version of TLS that a name takes. Older ones than these have been forbidden since RFC 8996.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TlsVersion {
+    #[default]
+    V1_2,
+    V1_3,
+}
 
 /// Which of the two doors a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

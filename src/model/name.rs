@@ -36,6 +36,16 @@ impl Label {
     pub fn shared(&self) -> Arc<str> {
         self.0.clone()
     }
+
+    /// A name made of words that somebody wrote elsewhere, for a person to take or leave; `None` where nothing is left of them.
+    pub fn suggested(words: &str) -> Option<Self> {
+        let words: Vec<String> = words
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_ascii_lowercase)
+            .collect();
+        words.join("-").parse().ok()
+    }
 }
 
 fn is_label(text: &str) -> bool {
@@ -135,6 +145,21 @@ mod tests {
             assert_eq!(bad.parse::<Label>(), Err(NameError::Grammar), "{bad}");
         }
         assert_eq!("c4c8812898".parse::<Label>(), Err(NameError::LooksLikeId));
+    }
+
+    #[test]
+    fn words_suggest_names_that_can_be_typed() {
+        for (words, name) in [
+            ("New TV", Some("new-tv")),
+            ("  Mum's iPhone (2)", Some("mum-s-iphone-2")),
+            ("$(reboot)", Some("reboot")),
+            ("кухня", None),
+            ("", None),
+            ("C4C8812898", None),
+            (&"x".repeat(64), None),
+        ] {
+            assert_eq!(Label::suggested(words).as_ref().map(Label::as_str), name, "{words}");
+        }
     }
 
     #[test]

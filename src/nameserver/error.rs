@@ -52,6 +52,11 @@ pub enum NameserverError {
          update-policy {{ grant {key} zonesub ANY; }};"
     )]
     Refused { at: String, key: String },
+    #[error(
+        "the name server {at} does not show the zone {zone} to the key {key}; check server and zone in [nameserver], and \
+         allow-query there"
+    )]
+    NotShown { at: String, zone: String, key: String },
     #[error("the name server {at} is no primary of the zone {zone}; check server and zone in [nameserver]")]
     NotAuth { at: String, zone: String },
     #[error("for the name server {at} a name is not in the zone {zone}; check zone in [nameserver]")]

@@ -125,6 +125,9 @@ pub(super) fn read(
     let zone = || server.zone.clone();
     match message.response_code {
         ResponseCode::NoError | ResponseCode::NXDomain => {}
+        ResponseCode::Refused if message.op_code == OpCode::Query => {
+            return Err(NameserverError::NotShown { at: at(), zone: zone(), key: key() });
+        }
         ResponseCode::Refused => return Err(NameserverError::Refused { at: at(), key: key() }),
         ResponseCode::NotAuth => return Err(NameserverError::NotAuth { at: at(), zone: zone() }),
         ResponseCode::NotZone => return Err(NameserverError::NotZone { at: at(), zone: zone() }),
@@ -254,7 +257,7 @@ mod tests {
             (Some(b"s3cret"), NOW + 400, ResponseCode::NoError, Some("is not signed by the key ztgate")),
             (Some(b"other"), NOW, ResponseCode::NoError, Some("is not signed by the key ztgate")),
             (None, NOW, ResponseCode::NoError, Some("is not signed by the key ztgate")),
-            (None, NOW, ResponseCode::Refused, Some("grant ztgate zonesub ANY")),
+            (None, NOW, ResponseCode::Refused, Some("does not show the zone example.org to the key ztgate")),
             (None, NOW, ResponseCode::NotAuth, Some("no primary of the zone example.org")),
             (None, NOW, ResponseCode::ServFail, Some("its log says why")),
         ] {

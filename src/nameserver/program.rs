@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use crate::linux::process::kill_group;
+use crate::linux::children::{kill_group, without_our_capabilities};
 
 /// What a program may print; more is cut off, and its pipe is read on so that it can end.
 const LONGEST_OUTPUT: usize = 16 * 1024;
@@ -38,6 +38,7 @@ pub async fn run(program: &Path, arguments: &[String], limit: Duration) -> Resul
     // A group of its own, so that what a script started ends with it.
     command.process_group(0);
     command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    without_our_capabilities(command.as_std_mut());
     let mut child =
         command.spawn().map_err(|why| ProgramError::Start { program: program.to_owned(), why })?;
     let mut group = Group(child.id());

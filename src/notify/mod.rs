@@ -5,7 +5,6 @@
 
 mod event;
 mod knocks;
-mod post;
 mod queue;
 mod spool;
 mod status;

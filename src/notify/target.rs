@@ -1,18 +1,19 @@
 //! The two kinds of receivers: what a delivery to each looks like, and what its answer means.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::config::{Notify, NotifyEvent, NotifyUrl, Ntfy, Webhook};
+use crate::outbound::{CallError, Server, ServerError};
 use crate::zerotier::token::{self, Owners, SecretError};
 
-use super::post::{PostError, post};
 use super::timing::Timing;
 use super::{Event, What};
 
@@ -107,7 +108,7 @@ impl Target {
             Ok(composed) => composed,
             Err(error) => return Answer::Down(error.to_string()),
         };
-        judge(post(self.url(), &headers, body, timing.deadline).await, self)
+        judge(post(self.url(), headers, body, timing.deadline).await, self)
     }
 
     /// The request. The secret is read anew, so that one that was changed is good from the next try on.
@@ -194,11 +195,34 @@ fn header(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }
 
+async fn post(
+    url: &NotifyUrl,
+    headers: Headers,
+    body: Bytes,
+    deadline: Duration,
+) -> Result<StatusCode, PostError> {
+    let server = if url.tls { Server::tls(&url.host, url.port) } else { Server::plain(&url.host, url.port) };
+    let mut request = Request::post(&url.path_and_query);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(body).map_err(CallError::from)?;
+    Ok(server?.tell(request, deadline).await?)
+}
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum PostError {
+    Server(#[from] ServerError),
+    Call(#[from] CallError),
+}
+
 fn judge(outcome: Result<StatusCode, PostError>, target: &Target) -> Answer {
     let status = match outcome {
         Ok(status) => status,
         // It may be this very delivery that it breaks off at.
-        Err(error @ PostError::Broken(_)) => return Answer::Refused(error.to_string()),
+        Err(error @ PostError::Call(CallError::Broken(_))) => return Answer::Refused(error.to_string()),
         Err(error) => return Answer::Down(error.to_string()),
     };
     let said = format!("HTTP {status}");

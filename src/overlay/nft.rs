@@ -143,6 +143,7 @@ fn join<T: ToString>(list: &[T]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use jiff::Timestamp;
@@ -162,7 +163,7 @@ mod tests {
         let network = "5e02d9cb41c0ffee".parse().unwrap();
         Roster::new(
             network,
-            members,
+            members.map(Arc::new),
             vec![],
             Timestamp::UNIX_EPOCH,
             Moment::since_boot(60, 0),

@@ -260,7 +260,7 @@ mod tests {
         let network = "5e02d9cb41c0ffee".parse().unwrap();
         Roster::new(
             network,
-            members,
+            members.map(Arc::new),
             vec![],
             Timestamp::UNIX_EPOCH,
             Moment::since_boot(60, 0),

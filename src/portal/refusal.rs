@@ -210,6 +210,14 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_the_controller_does_not_know_is_admitted_ahead() {
+        let person = Some(Person { device: None, member: "c46f4e4b8f".parse().unwrap() });
+        let html = RefusalPage { person, ..strangers(RefusalCode::UnknownMember) }.html();
+        assert!(html.contains("ztgate admit c46f4e4b8f --name NAME --ahead"), "{html}");
+        assert!(!strangers(RefusalCode::UnknownMember).html().contains("--ahead"), "of whom no ID is known");
+    }
+
+    #[test]
     fn what_was_asked_cannot_become_markup_or_turn_the_text_around() {
         let asked = Some(Asked::Host("<b>x</b>\u{202e}moc.live\u{7}&\"'"));
         let html = RefusalPage { asked, ..example(RefusalCode::UnknownName) }.html();

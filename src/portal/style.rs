@@ -11,7 +11,7 @@ pub const CONTENT_SECURITY_POLICY: &str = OWN_PAGE_ONLY;
 
 /// The same, for a page that adds to it.
 pub(super) const OWN_PAGE_ONLY: &str = "default-src 'none'; \
-    style-src 'sha256-whsbAoNBrSg8wTaQs3jTiax2NFW4i/ZZKbLZrqGsRlY='; \
+    style-src 'sha256-qZAE9ijDtEzYwPFC/SAeXw23nfxURdi6To6bT28gB1Q='; \
     img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A text in a page as a policy names it.

@@ -16,7 +16,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::audit::Ending;
@@ -28,6 +27,7 @@ use crate::policy::Subject;
 use super::accept::Accepted;
 use super::body::Payload;
 use super::context::Context;
+use super::handshake;
 use super::headers::IdentityHeaders;
 use super::io::{HeadClock, Watched};
 use super::request;
@@ -305,32 +305,13 @@ pub async fn serve(context: Rc<Context>, accepted: Accepted) {
 }
 
 async fn tls(connection: &Rc<Connection>, stream: TcpStream) {
-    let limit = connection.context.limits.handshake;
-    let Ok(Some(stream)) = tokio::time::timeout(limit, shake_hands(connection, stream)).await else {
-        connection.context.stats.handshake_failed();
-        return;
-    };
+    let Some(stream) = handshake::shake_hands(connection, stream).await else { return };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         connection.is_h2.set(true);
         h2(connection, stream).await;
     } else {
         h1(connection, stream).await;
     }
-}
-
-async fn shake_hands(connection: &Rc<Connection>, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await.ok()?;
-    let sni = start.client_hello().server_name().map(str::to_ascii_lowercase);
-    let context = &connection.context;
-    let snapshot = context.snapshot();
-    let http1 = sni.as_deref().is_some_and(|sni| snapshot.site.is_http1_only(sni));
-    *connection.sni.borrow_mut() = sni.map(String::into_boxed_str);
-    let config = match connection.identify(&snapshot) {
-        Err(_) => &context.strangers,
-        Ok(_) if http1 => &context.http1,
-        Ok(_) => &context.tls,
-    };
-    start.into_stream(config.clone()).await.ok()
 }
 
 async fn h1<S>(connection: &Rc<Connection>, stream: S)

@@ -11,6 +11,7 @@ use http::Method;
 use tokio::sync::{Notify, watch};
 
 use crate::audit::{Record, Recorder, Verdict, redact};
+use crate::ca::ServerConfigs;
 use crate::ca::trust::TrustKit;
 use crate::model::{Clock, MemberId, RefusalCode, RequestId};
 use crate::policy::Rules;
@@ -101,12 +102,7 @@ pub enum NoRoom {
 pub struct Context {
     shared: Arc<Shared>,
     held: RefCell<Held>,
-    /// With HTTP/2 and HTTP/1.1 to choose from.
-    pub tls: Arc<rustls::ServerConfig>,
-    /// For names whose clients break on HTTP/2.
-    pub http1: Arc<rustls::ServerConfig>,
-    /// For devices that are not let in: the same for every name.
-    pub strangers: Arc<rustls::ServerConfig>,
+    pub tls: ServerConfigs,
     pub clock: Arc<dyn Clock>,
     /// How identity is proved here, in words for people.
     pub proof: &'static str,
@@ -166,9 +162,7 @@ impl std::fmt::Debug for Context {
 pub struct Means {
     /// Comes once there is a roster; no port is open before.
     pub shared: watch::Receiver<Option<Arc<Shared>>>,
-    pub tls: Arc<rustls::ServerConfig>,
-    pub http1: Arc<rustls::ServerConfig>,
-    pub strangers: Arc<rustls::ServerConfig>,
+    pub tls: ServerConfigs,
     pub clock: Arc<dyn Clock>,
     /// How identity is proved here, in words for people.
     pub proof: &'static str,
@@ -187,8 +181,6 @@ impl Context {
             held: RefCell::new(Held::of(&shared.load(), None)),
             shared,
             tls: means.tls,
-            http1: means.http1,
-            strangers: means.strangers,
             clock: means.clock,
             proof: means.proof,
             trust: means.trust,

@@ -21,6 +21,7 @@ mod context;
 mod entry;
 mod exchange;
 mod gate;
+mod handshake;
 mod headers;
 mod io;
 mod refuse;
@@ -33,5 +34,6 @@ mod worker;
 
 pub use admit::Admitted;
 pub use context::{Limits, Means};
+pub use handshake::{Distrust, Distrusting, Failure, FailureCounts};
 pub use snapshot::{Shared, Snapshot};
 pub use worker::{Bind, BindFault, ThreadStats, Worker, WorkerSetup};

@@ -19,6 +19,7 @@ use crate::model::Lane;
 use super::accept::accept;
 use super::connection;
 use super::context::{Context, Means, NoRoom};
+use super::handshake::{Distrust, Failure, FailureCounts, Failures};
 use super::snapshot::Shared;
 
 /// How often listeners that could not be had are tried again, limits looked at, and idle upstreams closed.
@@ -51,12 +52,20 @@ pub struct ThreadStats {
     open: AtomicI64,
     requests: AtomicU64,
     no_proof: AtomicU64,
-    failed_handshakes: AtomicU64,
+    failed_handshakes: Failures,
+    distrust: Arc<Distrust>,
     over_share: AtomicU64,
     over_all: AtomicU64,
 }
 
 impl ThreadStats {
+    /// Counts for so many threads, with one list of who does not trust our certificates.
+    pub fn for_threads(threads: usize) -> Vec<Arc<Self>> {
+        let distrust = Arc::<Distrust>::default();
+        let one = || Arc::new(Self { distrust: distrust.clone(), ..Self::default() });
+        std::iter::repeat_with(one).take(threads).collect()
+    }
+
     pub fn open(&self) -> i64 {
         self.open.load(Ordering::Relaxed)
     }
@@ -69,8 +78,14 @@ impl ThreadStats {
         self.no_proof.load(Ordering::Relaxed)
     }
 
-    pub fn failed_handshakes(&self) -> u64 {
-        self.failed_handshakes.load(Ordering::Relaxed)
+    /// Failed handshakes, by reason.
+    pub fn failed_handshakes(&self) -> FailureCounts {
+        self.failed_handshakes.counts()
+    }
+
+    /// Who does not trust our certificates; the same for all threads.
+    pub fn distrust(&self) -> &Distrust {
+        &self.distrust
     }
 
     /// Connections closed because their member had its share.
@@ -107,8 +122,8 @@ impl ThreadStats {
         self.no_proof.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn handshake_failed(&self) {
-        self.failed_handshakes.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn handshake_failed(&self, why: Failure) {
+        self.failed_handshakes.count(why);
     }
 }
 

@@ -48,12 +48,8 @@ pub struct Publisher {
 impl Publisher {
     /// `None` where no name server takes updates, without which nothing is published.
     pub fn of(config: &Config, clock: Arc<dyn Clock>) -> Option<Self> {
-        match (&config.publish, &config.nameserver) {
-            (Some(_), Some(Nameserver::Update(server))) => {
-                Some(Self { client: UpdateClient::new(server, clock), state_dir: config.state_dir.clone() })
-            }
-            _ => None,
-        }
+        let Some(Nameserver::Update(server)) = &config.nameserver else { return None };
+        Some(Self { client: UpdateClient::new(server, clock), state_dir: config.state_dir.clone() })
     }
 
     /// The server, for people.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memory;
-use crate::model::{MemberId, NetworkId};
+use crate::model::{AddressKind, MemberId, NetworkId};
 use crate::zerotier::NetworkDns;
 
 /// Where the gateway answers DNS at this moment.
@@ -71,22 +71,13 @@ pub fn wanted(facts: &Facts) -> Result<NetworkDns, WhyNot> {
         return Err(WhyNot::LongZone(zone.clone()));
     }
     let mut servers = serving.addresses.clone();
-    servers.sort_by_key(|address| (rank(*address, *own, *network), *address));
+    servers.sort_by_key(|address| (AddressKind::of(*address, *own, *network), *address));
     servers.dedup();
     servers.truncate(NetworkDns::MOST_SERVERS);
     if servers.is_empty() {
         return Err(WhyNot::NotListening);
     }
     Ok(NetworkDns { domain: zone.clone(), servers, odd: Vec::new() })
-}
-
-fn rank(address: IpAddr, own: Option<MemberId>, network: NetworkId) -> u8 {
-    match (address, own) {
-        (IpAddr::V4(_), _) => 0,
-        (IpAddr::V6(v6), Some(own)) if v6 == own.rfc4193(network) => 2,
-        (IpAddr::V6(v6), Some(own)) if own.derives(network, v6) => 3,
-        (IpAddr::V6(_), _) => 1,
-    }
 }
 
 /// How it stands with the setting.

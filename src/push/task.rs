@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::decide::{Facts, Standing, Step, step, wanted};
@@ -147,6 +147,8 @@ pub struct Keeper {
     pub config: watch::Receiver<Arc<Config>>,
     /// Where changes are recorded.
     pub orders: Orders,
+    /// Told when a socket of DNS could not be had, or could after all.
+    pub sockets: Arc<Notify>,
     pub clock: Arc<dyn Clock>,
     pub status: watch::Sender<PushStatus>,
     pub requests: mpsc::Receiver<Request>,
@@ -188,6 +190,7 @@ impl Keeper {
                 }
                 Ok(()) = self.overlay.changed() => next = Instant::now() + SETTLE,
                 Ok(()) = self.config.changed() => next = Instant::now() + SETTLE,
+                () = self.sockets.notified() => next = Instant::now() + SETTLE,
             }
         }
     }
@@ -224,7 +227,7 @@ impl Keeper {
             Step::Write(wanted) => {
                 self.write(memory, &found, &wanted).await.map_err(|error| error.to_string())?;
                 tracing::info!("members are told of DNS: {wanted} (was {found})");
-                if let Some(note) = self.record(&found, &wanted, Actor(ITSELF.to_owned())).await {
+                if let Some(note) = self.record(&found, &wanted, Actor::named(ITSELF)).await {
                     tracing::warn!("{note}");
                 }
                 self.show(Standing::InStep, Some(wanted.clone()), wanted);

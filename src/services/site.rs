@@ -1,8 +1,9 @@
 //! The site: every name that the gateway answers to. Immutable; a changed configuration makes a new one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::ca::{Alpn, Handshake};
 use crate::config::{Config, Service};
 use crate::model::{Label, Zone};
 
@@ -46,6 +47,12 @@ impl Route {
     }
 }
 
+/// How the handshakes for a service's names go.
+fn handshake(service: &Service) -> Handshake {
+    let alpn = if service.http1_only { Alpn::Http1 } else { Alpn::Http2 };
+    Handshake { alpn, oldest: service.min_tls }
+}
+
 /// A service whose route cannot be laid.
 #[derive(Debug, thiserror::Error)]
 #[error("service.{service}: {source}")]
@@ -61,7 +68,10 @@ pub struct Site {
     pub http_port: u16,
     pub https_port: u16,
     names: HashMap<Box<str>, Target>,
-    http1_only: HashSet<Box<str>>,
+    /// The names whose handshakes are not the usual ones.
+    handshakes: HashMap<Box<str>, Handshake>,
+    /// For whoever asks for no name, and may ask for any later.
+    nameless: Handshake,
     routes: Vec<Arc<Route>>,
 }
 
@@ -70,7 +80,8 @@ impl Site {
     /// it: its addresses and since when it has been down.
     pub fn new(config: &Config, previous: Option<&Site>) -> Result<Self, SiteError> {
         let mut names = HashMap::new();
-        let mut http1_only = HashSet::new();
+        let mut handshakes = HashMap::new();
+        let mut nameless = Handshake::default();
         let gate = config.zone.name(GATE);
         names.insert(gate.into_boxed_str(), Target::Gate);
         let mut routes = Vec::with_capacity(config.services.len());
@@ -88,10 +99,12 @@ impl Site {
                 word: service.name.shared(),
                 service: service.clone(),
             });
+            let handshake = handshake(service);
+            nameless.oldest = nameless.oldest.max(handshake.oldest);
             for label in std::iter::once(&service.name).chain(&service.aliases) {
                 let name = config.zone.name(label.as_str()).into_boxed_str();
-                if service.http1_only {
-                    http1_only.insert(name.clone());
+                if handshake != Handshake::default() {
+                    handshakes.insert(name.clone(), handshake);
                 }
                 names.insert(name, Target::Service(route.clone()));
             }
@@ -102,14 +115,16 @@ impl Site {
             http_port: config.http_port,
             https_port: config.https_port,
             names,
-            http1_only,
+            handshakes,
+            nameless,
             routes,
         })
     }
 
-    /// Whether HTTP/2 is not to be offered on this name.
-    pub fn is_http1_only(&self, host: &str) -> bool {
-        self.http1_only.contains(host)
+    /// How a handshake for this name goes. Without a name it takes what the strictest service takes: the request that
+    /// follows may be for that one.
+    pub fn handshake(&self, name: Option<&str>) -> Handshake {
+        name.map_or(self.nameless, |name| self.handshakes.get(name).copied().unwrap_or_default())
     }
 
     /// The same site with routes of its own, so that a thread that hands them out shares no count with another thread.
@@ -129,7 +144,8 @@ impl Site {
             http_port: self.http_port,
             https_port: self.https_port,
             names: self.names.iter().map(|(name, target)| (name.clone(), mine(target))).collect(),
-            http1_only: self.http1_only.clone(),
+            handshakes: self.handshakes.clone(),
+            nameless: self.nameless,
             routes: own,
         }
     }

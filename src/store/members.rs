@@ -10,17 +10,31 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::StoreError;
 use super::open::{open, open_to_read};
 use crate::model::{Label, MemberId, MemberState, NetworkId};
+use facts::FACT_HELD;
+use held::OnDisk;
+use history::Knocks;
+use reserve::{Reserve, Written};
+use row::{member, origin};
 
+mod error;
+mod facts;
+mod held;
+mod history;
+mod put_by;
+mod reserve;
+mod row;
 mod types;
 
+pub use error::MembersError;
+pub use history::History;
+#[cfg(test)]
+pub use put_by::after_a_restart;
 pub use types::{
-    Admitted, AtController, Change, Intent, PinProof, Presence, Profile, StoredMember, StoredRoster,
+    Admitted, AtController, Caller, Change, ChangeOrigin, Intent, PinProof, Presence, Profile, StoredMember,
+    StoredRoster,
 };
 
 const FILE: &str = "members.db";
-
-/// The most changes that are told at once.
-pub const MOST_CHANGES: usize = 10_000;
 
 const MIGRATIONS: &[&str] = &[
     "
@@ -76,52 +90,102 @@ const MIGRATIONS: &[&str] = &[
         who           TEXT NOT NULL
     ) STRICT;
 ",
+    "
+    ALTER TABLE changes ADD COLUMN origin TEXT;                      -- from where, as JSON
+    ALTER TABLE outbox ADD COLUMN origin TEXT;
+",
+    "
+    -- What is one thing only, by name: see FACT_*.
+    CREATE TABLE IF NOT EXISTS facts (
+        name          TEXT PRIMARY KEY,
+        value         TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS knocks ON changes (time) WHERE before IS NULL AND after = 'pending';
+",
 ];
 
-/// Why the members on disk cannot be had or kept.
-#[derive(Debug, thiserror::Error)]
-pub enum MembersError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(
-        "{file}: holds the members of network {found}, but the config is for {asked}; \
-         set network back in ztgate.toml, or put the file aside: mv {file} {file}.{found}",
-        file = .file.display()
-    )]
-    OtherNetwork { file: PathBuf, found: String, asked: NetworkId },
-    #[error(
-        "{file}: {what} makes no sense; put the file aside and start anew (every member that the controller has \
-         authorised is then adopted again): mv {file} {file}.broken",
-        file = .file.display()
-    )]
-    Damaged { file: PathBuf, what: String },
-}
-
-/// The members on disk, in `STATE_DIR/members.db`.
+/// The members on disk, in `STATE_DIR/members.db`; and beside it, what is to survive though that could not be written.
 #[derive(Debug)]
 pub struct Members {
     connection: Connection,
     file: PathBuf,
-    /// The members as they are on disk, so that only what differs is written; `None` until they were read or written.
-    written: Option<HashMap<MemberId, StoredMember>>,
+    /// What is on disk, so that only what differs is written; `None` until it was read or written.
+    written: Option<OnDisk>,
+    /// `None` where there is no room for one yet.
+    reserve: Option<Reserve>,
+    /// That there is no room was told.
+    lacks_room: bool,
+    /// What the reserve has and the database has not, as it was written last.
+    held: Option<Written>,
+    /// The highest number in use, in the reserve or the database.
+    number: u64,
+    /// As far as the database voids it, or it is blank.
+    voided: u64,
+    /// What of the history the reserve had at the start, and the database had not.
+    unkept: Option<Vec<Change>>,
+    knocks: Knocks,
+}
+
+/// What is seen in a store from outside.
+#[derive(Debug)]
+pub enum Look {
+    Members(Vec<StoredMember>),
+    /// An older ztgate wrote it, and the next start of this one brings it up to date.
+    Older,
+    /// There is none, or none that can be read here.
+    Nothing,
 }
 
 impl Members {
     /// Opens the file, or makes it; the second value tells which.
     ///
     /// # Errors
-    /// The file cannot be used; see [`StoreError`].
+    /// The file cannot be used, or what was put by beside it cannot be read; see [`StoreError`].
     pub fn open(state_dir: &Path) -> Result<(Self, bool), MembersError> {
         let file = state_dir.join(FILE);
         let opened = open(&file, MIGRATIONS)?;
-        Ok((Self { connection: opened.connection, file, written: None }, opened.created))
+        let mut members = Self::over(opened.connection, state_dir, Reserve::read(state_dir)?);
+        if opened.created {
+            // What is there was put by beside another database.
+            members.save_fact(FACT_HELD, &members.number.to_string())?;
+        }
+        let kept = members.fact(FACT_HELD)?.unwrap_or(0);
+        let is_blank = members.held.as_ref().is_some_and(|held| held.body.is_empty());
+        members.held = members.held.filter(|held| held.number > kept && !is_blank);
+        members.voided = if is_blank { members.number } else { kept };
+        members.number = members.number.max(kept);
+        members.take_room();
+        Ok((members, opened.created))
     }
 
-    /// The members of a network as a store has them that may be in use; `None` where there is none that can be read.
-    pub fn look(state_dir: &Path, network: NetworkId) -> Option<Vec<StoredMember>> {
-        let file = state_dir.join(FILE);
-        let connection = open_to_read(&file, MIGRATIONS.len() as u32).ok()?;
-        Self { connection, file, written: None }.load(network).ok()?.map(|roster| roster.members)
+    /// The members of a network as a store has them that may be in use.
+    pub fn look(state_dir: &Path, network: NetworkId) -> Look {
+        let known = MIGRATIONS.len() as u32;
+        let Ok(connection) = open_to_read(&state_dir.join(FILE), known) else { return Look::Nothing };
+        let schema = connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
+        if schema.is_ok_and(|schema| schema < known) {
+            return Look::Older;
+        }
+        let Ok(held) = Reserve::read(state_dir) else { return Look::Nothing };
+        match Self::over(connection, state_dir, held).load(network) {
+            Ok(Some(roster)) => Look::Members(roster.members),
+            Ok(None) | Err(_) => Look::Nothing,
+        }
+    }
+
+    fn over(connection: Connection, state_dir: &Path, held: Option<Written>) -> Self {
+        Self {
+            connection,
+            file: state_dir.join(FILE),
+            written: None,
+            reserve: None,
+            lacks_room: false,
+            number: held.as_ref().map_or(0, |held| held.number),
+            held,
+            voided: 0,
+            unkept: None,
+            knocks: Knocks::default(),
+        }
     }
 
     /// The roster as it was last; `None` if there never was one.
@@ -147,11 +211,17 @@ impl Members {
         }
         let redirects = self.rows("SELECT rule FROM redirects ORDER BY rowid", |row| row.get(0))?;
         let members = self.rows("SELECT * FROM members ORDER BY id", |row| Ok(member(row)))?;
-        let members = members.into_iter().collect::<Result<_, _>>().map_err(|what| self.damaged(what))?;
+        let members =
+            members.into_iter().collect::<Result<Vec<_>, _>>().map_err(|what| self.damaged(what))?;
         let taken = Timestamp::from_millisecond(taken).map_err(|_| self.damaged("the roster's time"))?;
-        let members: Vec<StoredMember> = members;
-        self.written = Some(members.iter().map(|member| (member.id, member.clone())).collect());
-        Ok(Some(StoredRoster { network, taken, public, redirects, listed, members, outbox: self.outbox()? }))
+        let outbox = self.outbox()?;
+        let mut roster = StoredRoster { network, taken, public, redirects, listed, members, outbox };
+        self.written = Some(OnDisk::of(&roster));
+        if let Some(held) = self.held_beyond()?.filter(|held| held.is_about(network)) {
+            held.narrow(&mut roster);
+            self.unkept = Some(held.changes);
+        }
+        Ok(Some(roster))
     }
 
     /// When and where members were last heard.
@@ -170,12 +240,12 @@ impl Members {
     }
 
     fn outbox(&self) -> Result<BTreeMap<MemberId, Intent>, MembersError> {
-        let rows = self.rows("SELECT member, authorize, since, who FROM outbox", |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get(3)?))
+        let rows = self.rows("SELECT member, authorize, since, who, origin FROM outbox", |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get(3)?, row.get(4)?))
         })?;
-        let parsed = rows.into_iter().map(|(id, authorize, since, who)| {
+        let parsed = rows.into_iter().map(|(id, authorize, since, who, from)| {
             let since = Timestamp::from_millisecond(since).ok()?;
-            Some((id.parse().ok()?, Intent { authorize, since, who }))
+            Some((id.parse().ok()?, Intent { authorize, since, who, origin: origin(from)? }))
         });
         parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("what the controller is still to be told"))
     }
@@ -187,14 +257,27 @@ impl Members {
     pub fn save(&mut self, roster: &StoredRoster, changes: &[Change]) -> Result<(), MembersError> {
         self.write(roster, changes).map_err(|e| self.sql(e))?;
         let written = self.written.get_or_insert_default();
+        written.public = roster.public;
+        written.redirects.clone_from(&roster.redirects);
         let kept: HashSet<MemberId> = roster.members.iter().map(|member| member.id).collect();
-        written.retain(|id, _| kept.contains(id));
+        written.members.retain(|id, _| kept.contains(id));
         for member in &roster.members {
-            if written.get(&member.id) != Some(member) {
-                written.insert(member.id, member.clone());
+            if written.members.get(&member.id) != Some(member) {
+                written.members.insert(member.id, member.clone());
             }
         }
+        written.outbox.clone_from(&roster.outbox);
+        self.take_room();
+        self.blank();
+        if let Err(error) = self.knocks.note(&mut self.connection, changes) {
+            tracing::warn!("old knocks stay in the history for now: {error}");
+        }
         Ok(())
+    }
+
+    /// What reads the log of changes.
+    pub fn history(&self) -> History {
+        History { file: self.file.clone() }
     }
 
     /// Notes that the roster was as it is at a later time too, and who was heard meanwhile.
@@ -239,44 +322,12 @@ impl Members {
         write(&mut self.connection).map_err(|e| self.sql(e))?;
         let written = self.written.get_or_insert_default();
         for (id, identity, proof) in proofs {
-            if let Some(member) = written.get_mut(id).filter(|m| m.identity.as_deref() == Some(*identity)) {
+            let member = written.members.get_mut(id);
+            if let Some(member) = member.filter(|m| m.identity.as_deref() == Some(*identity)) {
                 member.proof = *proof;
             }
         }
         Ok(())
-    }
-
-    /// The log of changes of one member, or of all; the newest [`MOST_CHANGES`], oldest first.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn changes(&self, member: Option<MemberId>) -> Result<Vec<Change>, MembersError> {
-        let which = member.map_or_else(String::new, |id| format!("WHERE member = '{id}'"));
-        let query = format!(
-            "SELECT time, member, before, after, why, who FROM changes {which} ORDER BY rowid DESC LIMIT {MOST_CHANGES}"
-        );
-        let mut rows = self.rows(&query, |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get::<_, Option<String>>(2)?,
-                row.get::<_, String>(3)?,
-                row.get(4)?,
-                row.get(5)?,
-            ))
-        })?;
-        rows.reverse();
-        let parsed = rows.into_iter().map(|(time, id, from, to, why, who): (i64, String, _, _, _, _)| {
-            Some(Change {
-                time: Timestamp::from_millisecond(time).ok()?,
-                member: id.parse().ok()?,
-                from: from.map(|text| text.parse()).transpose().ok()?,
-                to: to.parse().ok()?,
-                why,
-                who,
-            })
-        });
-        parsed.collect::<Option<_>>().ok_or_else(|| self.damaged("an entry in the log of changes"))
     }
 
     fn write(&mut self, roster: &StoredRoster, changes: &[Change]) -> rusqlite::Result<()> {
@@ -293,14 +344,16 @@ impl Members {
             None => _ = transaction.execute("DELETE FROM members", [])?,
             Some(written) => {
                 let kept: HashSet<MemberId> = roster.members.iter().map(|member| member.id).collect();
-                for id in written.keys().filter(|id| !kept.contains(id)) {
+                for id in written.members.keys().filter(|id| !kept.contains(id)) {
                     transaction.execute("DELETE FROM members WHERE id = ?1", [id.to_string()])?;
+                    transaction.execute("DELETE FROM presence WHERE member = ?1", [id.to_string()])?;
                 }
             }
         }
         let written = self.written.as_ref();
-        let is_written =
-            |member: &StoredMember| written.is_some_and(|written| written.get(&member.id) == Some(member));
+        let is_written = |member: &StoredMember| {
+            written.is_some_and(|written| written.members.get(&member.id) == Some(member))
+        };
         {
             let mut insert = transaction.prepare(
                 "INSERT OR REPLACE INTO members VALUES \
@@ -332,16 +385,23 @@ impl Members {
                 ])?;
             }
             transaction.execute("DELETE FROM outbox", [])?;
-            let mut outbox = transaction.prepare("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4)")?;
+            let mut outbox = transaction.prepare("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for (id, intent) in &roster.outbox {
                 let since = intent.since.as_millisecond();
-                outbox.execute(params![id.to_string(), intent.authorize, since, intent.who])?;
+                let origin = intent.origin.as_ref().map(told);
+                outbox.execute(params![id.to_string(), intent.authorize, since, intent.who, origin])?;
             }
-            let mut log = transaction.prepare("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+            let mut log = transaction.prepare("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
             for c in changes {
                 let before = c.from.map(MemberState::as_str);
                 let id = c.member.to_string();
-                log.execute(params![c.time.as_millisecond(), id, before, c.to.as_str(), c.why, c.who])?;
+                let (time, to, origin) =
+                    (c.time.as_millisecond(), c.to.as_str(), c.origin.as_ref().map(told));
+                log.execute(params![time, id, before, to, c.why, c.who, origin])?;
+            }
+            if self.number > self.voided {
+                let number = self.number.to_string();
+                transaction.execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2)", [FACT_HELD, &number])?;
             }
         }
         transaction.commit()
@@ -366,59 +426,16 @@ impl Members {
     }
 }
 
-/// A row as a member, or what of it makes no sense.
-fn member(row: &Row<'_>) -> Result<StoredMember, String> {
-    let id: String = row.get("id").map_err(|e| e.to_string())?;
-    let at = |column: &str| format!("{column} of member {id}");
-    let text = |column: &str| row.get::<_, String>(column).map_err(|_| at(column));
-    let maybe = |column: &str| row.get::<_, Option<String>>(column).map_err(|_| at(column));
-    let flag = |column: &str| row.get::<_, bool>(column).map_err(|_| at(column));
-    let time = |column: &str| {
-        let millis = row.get::<_, Option<i64>>(column).map_err(|_| at(column))?;
-        millis.map(Timestamp::from_millisecond).transpose().map_err(|_| at(column))
-    };
-    let name = |column: &str| maybe(column)?.map(|name| name.parse()).transpose().map_err(|_| at(column));
-    let (assigned, groups) = (text("assigned")?, text("groups")?);
-    let admitted = maybe("admitted")?;
-    Ok(StoredMember {
-        id: id.parse().map_err(|_| at("id"))?,
-        state: text("state")?.parse().map_err(|_| at("state"))?,
-        at_controller: AtController::parse(&text("at_controller")?).ok_or_else(|| at("at_controller"))?,
-        identity: maybe("identity")?,
-        proof: PinProof::parse(&text("proof")?).ok_or_else(|| at("proof"))?,
-        differs: flag("differs")?,
-        admitted: match admitted {
-            None => None,
-            Some(text) => Some(Admitted::parse(&text).ok_or_else(|| at("admitted"))?),
-        },
-        first_seen: time("first_seen")?.ok_or_else(|| at("first_seen"))?,
-        label: maybe("label")?,
-        assigned: assigned
-            .split_whitespace()
-            .map(|text| text.parse().map_err(|_| at("assigned")))
-            .collect::<Result<_, _>>()?,
-        active_bridge: flag("active_bridge")?,
-        version: maybe("version")?,
-        creation_time: time("creation_time")?,
-        profile: Profile {
-            name: name("name")?,
-            owner: name("owner")?,
-            groups: groups
-                .split_whitespace()
-                .map(|text| text.parse().map_err(|_| at("groups")))
-                .collect::<Result<_, _>>()?,
-            notes: maybe("notes")?,
-            until: time("until")?,
-        },
-        notice: time("notice")?,
-    })
+/// From where a change came, as a column has it.
+fn told(origin: &ChangeOrigin) -> String {
+    serde_json::json!(origin).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn roster() -> StoredRoster {
+    pub(super) fn roster() -> StoredRoster {
         let taken: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
         let member = StoredMember {
             at_controller: AtController::Unauthorized,
@@ -448,12 +465,70 @@ mod tests {
             notice: Some(taken),
             ..member.clone()
         };
-        let intent = Intent { authorize: true, since: taken, who: "root".into() };
+        let intent = Intent { authorize: true, since: taken, who: "root".into(), origin: Some(by_ssh()) };
         let outbox = BTreeMap::from([(member.id, intent)]);
         let network = "5e02d9cb41c0ffee".parse().unwrap();
         let redirects = vec!["ACTION_TEE to 5e02d9cb41 (rule 1)".into()];
         let members = vec![member, full];
         StoredRoster { network, taken, public: true, redirects, listed: true, members, outbox }
+    }
+
+    fn by_ssh() -> ChangeOrigin {
+        let claimed_ssh = "192.168.1.20".parse().ok();
+        ChangeOrigin::Socket(Caller {
+            login: Some("mum".into()),
+            terminal: Some("pts/3".into()),
+            claimed_ssh,
+        })
+    }
+
+    #[test]
+    fn a_store_of_each_earlier_schema_keeps_its_rows() {
+        let rows = "INSERT INTO roster (one, network, taken, public) VALUES (1, '5e02d9cb41c0ffee', 0, 0);
+             INSERT INTO changes (time, member, after, why) VALUES (0, 'c4c8812898', 'active', 'adopted');
+             INSERT INTO members (id, state, at_controller, proof, differs, first_seen, assigned, active_bridge)
+             VALUES ('c4c8812898', 'active', 'authorized', 'unproven', 0, 0, '', 0);";
+        let queued = "INSERT INTO outbox VALUES ('c4c8812898', 0, 0, 'mum');";
+        for (schema, more) in [(1, ""), (2, queued)] {
+            let folder = tempfile::tempdir().unwrap();
+            let old = open(&folder.path().join(FILE), &MIGRATIONS[..schema]).unwrap().connection;
+            old.execute_batch(&format!("{rows}{more}")).unwrap();
+            drop(old);
+            let network = "5e02d9cb41c0ffee".parse().unwrap();
+            assert!(matches!(Members::look(folder.path(), network), Look::Older), "schema {schema}");
+            let (mut members, created) = Members::open(folder.path()).unwrap();
+            let roster = members.load(network).unwrap().unwrap();
+            assert!(matches!(Members::look(folder.path(), network), Look::Members(_)), "schema {schema}");
+            assert_eq!((created, roster.members[0].state), (false, MemberState::Active), "schema {schema}");
+            let changes = members.history().changes(None).unwrap();
+            assert_eq!((changes[0].who.as_str(), &changes[0].origin), ("ztgate", &None), "schema {schema}");
+            let intent = roster.outbox.values().next();
+            assert_eq!(
+                intent.map(|intent| (&*intent.who, &intent.origin)),
+                (schema > 1).then_some(("mum", &None))
+            );
+        }
+    }
+
+    #[test]
+    fn from_where_reads_as_words() {
+        let socket = ChangeOrigin::Socket;
+        let bare = Caller::default();
+        let controller = |kind: &str, url: Option<&str>| ChangeOrigin::Controller {
+            controller: kind.into(),
+            url: url.map(Into::into),
+        };
+        for (origin, words) in [
+            (by_ssh(), "pts/3, says login mum, by SSH from 192.168.1.20"),
+            (socket(Caller { login: Some("mum".into()), ..bare.clone() }), "this machine, says login mum"),
+            (socket(Caller { terminal: Some("tty1".into()), ..bare.clone() }), "tty1"),
+            (socket(bare), "this machine"),
+            (controller("local", None), "local controller"),
+            (controller("remote", Some("https://10.0.0.2")), "remote controller https://10.0.0.2"),
+            (ChangeOrigin::Clock, "the gateway's clock"),
+        ] {
+            assert_eq!(origin.to_string(), words);
+        }
     }
 
     #[test]
@@ -526,6 +601,7 @@ mod tests {
             to,
             why: why.into(),
             who: "root".into(),
+            origin: from.is_some().then(by_ssh),
         };
         let changes = [
             change(None, MemberState::Pending, "new"),
@@ -533,7 +609,7 @@ mod tests {
         ];
         members.save(&roster, &changes[..1]).unwrap();
         members.save(&roster, &changes[1..]).unwrap();
-        assert_eq!(members.changes(None).unwrap(), changes);
+        assert_eq!(members.history().changes(None).unwrap(), changes);
     }
 
     #[test]
@@ -544,5 +620,18 @@ mod tests {
         members.connection.execute("UPDATE members SET state = 'king' WHERE id = 'bcba17eef8'", []).unwrap();
         let error = members.load(roster().network).unwrap_err().to_string();
         assert!(error.contains("state of member bcba17eef8"), "{error}");
+    }
+
+    #[test]
+    fn the_gateways_own_id_is_kept_and_another_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut members, _) = Members::open(folder.path()).unwrap();
+        assert_eq!(members.own().unwrap(), None);
+        for id in ["c4c8812898", "bcba17eef8"] {
+            let id = id.parse().unwrap();
+            members.save_own(id).unwrap();
+            let (members, _) = Members::open(folder.path()).unwrap();
+            assert_eq!(members.own().unwrap(), Some(id));
+        }
     }
 }

@@ -8,8 +8,10 @@ mod members;
 mod open;
 
 pub use audit::{AuditChunk, AuditKeep, AuditReader, AuditRow, AuditSelect, AuditWriter};
+#[cfg(test)]
+pub use members::after_a_restart;
 pub use members::{
-    Admitted, AtController, Change, Intent, Members, MembersError, PinProof, Presence, Profile, StoredMember,
-    StoredRoster,
+    Admitted, AtController, Caller, Change, ChangeOrigin, History, Intent, Look, Members, MembersError,
+    PinProof, Presence, Profile, StoredMember, StoredRoster,
 };
 pub use open::{StoreError, make_state_dir};

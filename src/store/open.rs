@@ -57,12 +57,15 @@ pub(super) fn open(file: &Path, migrations: &[&str]) -> Result<Opened, StoreErro
     if found > known {
         return Err(StoreError::Newer { file: file.to_owned(), found, known });
     }
-    let change = connection.transaction().map_err(sql)?;
-    for migration in &migrations[found as usize..] {
-        change.execute_batch(migration).map_err(sql)?;
+    // To write nothing where there is nothing to write lets a gateway start on a full disk.
+    if found < known {
+        let change = connection.transaction().map_err(sql)?;
+        for migration in &migrations[found as usize..] {
+            change.execute_batch(migration).map_err(sql)?;
+        }
+        change.pragma_update(None, "user_version", known).map_err(sql)?;
+        change.commit().map_err(sql)?;
     }
-    change.pragma_update(None, "user_version", known).map_err(sql)?;
-    change.commit().map_err(sql)?;
     Ok(Opened { connection, created })
 }
 

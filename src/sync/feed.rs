@@ -10,7 +10,7 @@ use super::order::{DeviceView, Orders};
 use crate::config::{self, Config};
 use crate::identity::Roster;
 use crate::model::MemberId;
-use crate::store::Change;
+use crate::store::{Change, ChangeOrigin, Profile};
 use crate::zerotier::{CentralController, Controller, LocalController, NodeClient, UrlError};
 
 /// How often a controller is asked, and how old its word may be.
@@ -56,6 +56,16 @@ pub fn controller(config: &Config, node: &NodeClient) -> Result<Arc<dyn Controll
     })
 }
 
+/// The controller that the config names, as the place that a change came from.
+pub(super) fn origin(config: &Config) -> ChangeOrigin {
+    let (controller, url) = match &config.controller {
+        config::Controller::Local => ("local", None),
+        config::Controller::Remote { url, .. } => ("remote", Some(url.clone())),
+        config::Controller::Central { url, .. } => ("central", Some(url.clone())),
+    };
+    ChangeOrigin::Controller { controller: controller.to_owned(), url }
+}
+
 /// How the last polls went, for `ztgate status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncStatus {
@@ -81,7 +91,10 @@ pub struct RosterFeed {
     pub roster: watch::Receiver<Option<Arc<Roster>>>,
     pub status: watch::Receiver<SyncStatus>,
     /// Every device as lists show it, ordered by name and then ID; empty until there is a roster.
-    pub devices: watch::Receiver<Arc<[DeviceView]>>,
+    pub devices: watch::Receiver<Arc<[Arc<DeviceView>]>>,
+    /// What the devices are to be called of an order that is being put on disk. Whoever takes a new configuration holds it
+    /// against these names as well as the roster's, and looks at them first.
+    pub naming: watch::Receiver<Arc<[(MemberId, Profile)]>>,
     /// Where what people ask for is carried out.
     pub orders: Orders,
     /// What happens from now on.

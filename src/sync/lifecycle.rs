@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use crate::config::Config;
 use crate::config::names::Bearer;
 use crate::model::{Label, MemberId, MemberState};
-use crate::store::{Admitted, AtController, Change, Intent, PinProof, Profile, StoredMember, StoredRoster};
+use crate::store::{
+    Admitted, AtController, Change, ChangeOrigin, Intent, PinProof, Profile, StoredMember, StoredRoster,
+};
 
 use super::expiry::notice_of;
 use super::order::{Actor, Edit, Order, OrderError};
@@ -74,16 +76,18 @@ pub fn draft(
     Ok(desk.draft)
 }
 
-/// What follows once the controller has shown that it authorised a member for whom that was intended. `None` if nobody
-/// intends it any more.
-pub fn granted(known: &StoredRoster, id: MemberId, now: Timestamp) -> Option<Draft> {
+/// What follows once the controller has shown that it authorised a member for whom that was intended, by a record that was
+/// made at `made`. `None` if nobody intends it any more.
+pub fn granted(known: &StoredRoster, id: MemberId, made: Option<Timestamp>, now: Timestamp) -> Option<Draft> {
     let intent = known.outbox.get(&id).filter(|intent| intent.authorize)?.clone();
-    let by = Actor(intent.who);
+    let by = Actor { who: intent.who, origin: intent.origin };
     let mut desk = Desk::new(known, &by, now);
     desk.draft.next.outbox.remove(&id);
     let member = desk.member_mut(id)?;
     member.admitted = Some(Admitted::Ordered);
     member.at_controller = AtController::Authorized;
+    // Of this record alone: one that was made again by the next look is not the one that was admitted.
+    member.creation_time = made;
     let why = if member.state == MemberState::Pending { "admitted" } else { "restored" };
     desk.moved(id, MemberState::Active, why.to_owned());
     Some(desk.draft)
@@ -92,7 +96,7 @@ pub fn granted(known: &StoredRoster, id: MemberId, now: Timestamp) -> Option<Dra
 /// What follows once the controller has shown that it deauthorised a member.
 pub fn taken_back(known: &StoredRoster, id: MemberId) -> Option<Draft> {
     let intent = known.outbox.get(&id).filter(|intent| !intent.authorize)?;
-    let by = Actor(intent.who.clone());
+    let by = Actor { who: intent.who.clone(), origin: intent.origin.clone() };
     let mut desk = Desk::new(known, &by, intent.since);
     desk.draft.next.outbox.remove(&id);
     if let Some(member) = desk.member_mut(id)
@@ -114,7 +118,7 @@ pub fn expire(known: &StoredRoster, own: Option<MemberId>, now: Timestamp) -> Op
     if ended.is_empty() {
         return None;
     }
-    let by = Actor("clock".to_owned());
+    let by = Actor { who: "clock".to_owned(), origin: Some(ChangeOrigin::Clock) };
     let mut desk = Desk::new(known, &by, now);
     for member in ended {
         desk.intend(member.id, false);
@@ -204,9 +208,11 @@ impl<'a> Desk<'a> {
         }
         if profile.name.is_none() {
             // Suggested only: whoever writes labels at the controller must not choose who bears which name.
-            let label = member.label.as_deref().map(str::to_ascii_lowercase);
-            let name = label.and_then(|label| label.parse::<Label>().ok());
-            let name = name.map_or_else(|| "NAME".to_owned(), |name| name.to_string());
+            let name = Label::suggested(member.label.as_deref().unwrap_or_default());
+            let is_free = |name: &Label| {
+                self.draft.next.members.iter().all(|other| other.profile.name.as_ref() != Some(name))
+            };
+            let name = name.filter(is_free).map_or_else(|| "NAME".to_owned(), |name| name.to_string());
             return Err(OrderError::declined(format!("{id} needs a name: ztgate admit {id} --name {name}")));
         }
         self.says_no_more_than_it_may(id, &mut profile)?;
@@ -294,7 +300,7 @@ impl<'a> Desk<'a> {
         self.intend(id, true);
         self.noted(id, state, "to be restored".to_owned());
         if let Some(until) = kept {
-            self.tell(id, format!("expires {until}, as before"));
+            self.tell(id, format!("expires {until:.0}, as before"));
         }
         Ok(())
     }
@@ -376,8 +382,8 @@ impl<'a> Desk<'a> {
     }
 
     fn record(&mut self, member: MemberId, from: Option<MemberState>, to: MemberState, why: String) {
-        let who = self.by.0.clone();
-        self.draft.changes.push(Change { time: self.now, member, from, to, why, who });
+        let Actor { who, origin } = self.by.clone();
+        self.draft.changes.push(Change { time: self.now, member, from, to, why, who, origin });
     }
 
     fn tell(&mut self, id: MemberId, what: String) {
@@ -388,7 +394,8 @@ impl<'a> Desk<'a> {
     }
 
     fn intend(&mut self, id: MemberId, authorize: bool) {
-        let intent = Intent { authorize, since: self.now, who: self.by.0.clone() };
+        let Actor { who, origin } = self.by.clone();
+        let intent = Intent { authorize, since: self.now, who, origin };
         self.draft.next.outbox.insert(id, intent);
     }
 }

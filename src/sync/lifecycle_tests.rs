@@ -24,7 +24,7 @@ pub(super) fn label(text: &str) -> Label {
 }
 
 pub(super) fn root() -> Actor {
-    Actor("root".into())
+    Actor::named("root")
 }
 
 pub(super) fn roster(members: Vec<StoredMember>) -> StoredRoster {

@@ -97,7 +97,8 @@ impl Merged {
                 member.profile = old.map(|old| old.profile.clone()).unwrap_or_default();
             }
         }
-        self.changes.retain(|change| change.to != MemberState::Active);
+        // What is noted of one who stays active is no right.
+        self.changes.retain(|change| change.to != MemberState::Active || change.from == Some(change.to));
         self
     }
 }
@@ -141,7 +142,8 @@ fn observe(
         assigned: seen.assigned.clone(),
         active_bridge: seen.active_bridge,
         version: seen.version.clone().or_else(|| old.and_then(|old| old.version.clone())),
-        creation_time: seen.creation_time,
+        // An answer without it must not hide that the record was made again.
+        creation_time: seen.creation_time.or(old.and_then(|old| old.creation_time)),
         profile: old.map(|old| old.profile.clone()).unwrap_or_default(),
         notice: old.and_then(|old| old.notice),
     };
@@ -154,6 +156,7 @@ fn settle(member: &mut StoredMember, old: Option<&StoredMember>, ruling: Ruling<
     let Next { state, admitted, why, who } = match old {
         Some(old) if (ruling.shielded)(member.id) => {
             member.at_controller = old.at_controller;
+            member.creation_time = old.creation_time;
             return None;
         }
         _ => next(member, old, ruling),
@@ -172,6 +175,8 @@ fn settle(member: &mut StoredMember, old: Option<&StoredMember>, ruling: Ruling<
         to: state,
         why: why.to_owned(),
         who: who.to_owned(),
+        // Which controller said so, the task knows.
+        origin: None,
     })
 }
 
@@ -192,7 +197,8 @@ fn next(member: &StoredMember, old: Option<&StoredMember>, ruling: Ruling<'_>) -
 
     let by_controller = |state, why| Next { state, admitted: None, why, who: "controller" };
     let was_gone = old.is_some_and(|old| old.at_controller == Gone);
-    // Another record of the same ID: the one that was admitted was deleted.
+    // Another record of the same ID: the one that was admitted was deleted. No tolerance, and not only later times: a record
+    // made again within it, or by a clock that was set back, would be taken for the one that was admitted.
     let is_remade = old.is_some_and(|old| {
         old.creation_time.is_some()
             && member.creation_time.is_some()
@@ -270,14 +276,14 @@ pub(super) fn hazards(public: bool, redirects: &[String], members: &[StoredMembe
     hazards
 }
 
-/// What is known, as the roster has it. `clock` is one moment on both clocks.
-pub(super) fn roster_members(known: &[StoredMember], clock: (Timestamp, Moment)) -> Vec<Member> {
+/// A member as the roster has it. `clock` is one moment on both clocks.
+pub(super) fn roster_member(member: &StoredMember, clock: (Timestamp, Moment)) -> Member {
     let (now, moment) = clock;
     let until = |until: Timestamp| {
         let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         moment + left
     };
-    let members = known.iter().map(|member| Member {
+    Member {
         id: member.id,
         state: member.state,
         proof: match (member.differs, member.proof) {
@@ -293,8 +299,7 @@ pub(super) fn roster_members(known: &[StoredMember], clock: (Timestamp, Moment))
         assigned: member.assigned.clone(),
         active_bridge: member.active_bridge,
         version: member.version.clone(),
-    });
-    members.collect()
+    }
 }
 
 /// The pinned identities that are still to be proved, those of active members first.

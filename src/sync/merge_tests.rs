@@ -58,7 +58,7 @@ fn look_as(
 }
 
 fn roster(known: &[StoredMember]) -> Vec<Member> {
-    roster_members(known, (now(), Moment::since_boot(60, 0)))
+    known.iter().map(|member| roster_member(member, (now(), Moment::since_boot(60, 0)))).collect()
 }
 
 /// A, in a state that it could have come to.
@@ -143,6 +143,26 @@ fn a_member_that_two_lists_lack_was_deleted_and_one_list_may_be_wrong() {
     assert_eq!((state(&once), state(&twice)), (MemberState::Active, MemberState::Revoked));
     let back = look(vec![seen(A, true), seen(B, true)], &once.members);
     assert_eq!((state(&back), back.changes.len()), (MemberState::Active, 0));
+}
+
+#[test]
+fn a_record_that_was_made_again_is_not_the_one_that_was_admitted() {
+    use MemberState::{Active, Pending};
+    // When the answers say that the record was made, one look after the other, and where the member stands then.
+    for (looks, state) in [
+        (vec![Some(7), Some(7)], Active),
+        (vec![Some(7), Some(8)], Pending),
+        (vec![Some(7), Some(6)], Pending),
+        (vec![None, Some(8)], Active),
+        (vec![Some(7), None, Some(7)], Active),
+        (vec![Some(7), None, Some(8)], Pending),
+    ] {
+        let made = |second: &Option<i64>| second.map(|second| Timestamp::from_second(second).unwrap());
+        let members = looks.iter().fold(vec![known(Active, true)], |stored, second| {
+            look(vec![ControllerMember { creation_time: made(second), ..seen(A, true) }], &stored).members
+        });
+        assert_eq!(members[0].state, state, "{looks:?}");
+    }
 }
 
 #[test]

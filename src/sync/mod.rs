@@ -2,6 +2,7 @@
 
 mod expiry;
 mod feed;
+mod forget;
 mod lifecycle;
 mod merge;
 mod order;
@@ -14,8 +15,8 @@ mod thread;
 pub use feed::{Limits, News, RosterFeed, SyncStatus, controller};
 pub use merge::{Alarm, Merged, Ruling, merge};
 pub use order::{
-    Actor, AtTheController, Changed, DeviceView, Difference, Done, Edit, Event, Listed, Order, OrderError,
-    Orders, Profile, Request, Step,
+    Actor, AtTheController, Caller, ChangeOrigin, Changed, DeviceView, Difference, Done, Edit, Event, Listed,
+    Order, OrderError, Orders, Profile, Request, Step,
 };
 pub use poll::RosterTask;
 pub use start::{SyncError, start};

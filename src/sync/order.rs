@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Device;
 use crate::model::{Label, MemberId, MemberState};
-pub use crate::store::Profile;
+pub use crate::store::{Caller, ChangeOrigin, Profile};
 
 /// One change that a person asks for. `who` is a device's name or its member ID.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +59,21 @@ impl From<Device> for Listed {
     }
 }
 
-/// Who asks: the user at the other end of the socket.
+/// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor(pub String);
+pub struct Actor {
+    /// The user at the other end of the socket.
+    pub who: String,
+    /// From where, as far as anybody tells.
+    pub origin: Option<ChangeOrigin>,
+}
+
+impl Actor {
+    /// Somebody of whom no more is known than the name.
+    pub fn named(who: impl Into<String>) -> Self {
+        Self { who: who.into(), origin: None }
+    }
+}
 
 /// What came of an order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +178,9 @@ pub struct Event {
     pub why: String,
     /// Who did it: a user of this machine, `controller`, `clock`, or `ztgate` by itself.
     pub who: String,
+    /// From where; `None` where that was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<ChangeOrigin>,
 }
 
 /// Why an order was not carried out. Nothing was changed.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::config::SyncMode;
 use crate::model::{MemberId, MemberState};
-use crate::store::{Intent, StoredMember, StoredRoster};
+use crate::store::{ChangeOrigin, Intent, StoredMember, StoredRoster};
 use crate::zerotier::ControllerView;
 
 use super::lifecycle::called;
@@ -41,7 +41,7 @@ fn step(
     if let Some(intent) = intent {
         // To tell the controller what it knows already costs nothing, and shows that it does.
         let step = if intent.authorize { Step::Authorize } else { Step::Deauthorize };
-        return Some((step, format!("{} wants it since {}", intent.who, intent.since)));
+        return Some((step, format!("{} wants it since {:.0}", intent.who, intent.since)));
     }
     let wanted = member.state == MemberState::Active;
     if wanted == authorized {
@@ -79,7 +79,8 @@ pub fn enforced(
     new.filter(|difference| !outbox.contains_key(&difference.member))
         .map(|difference| {
             let who = "ztgate (sync = \"enforce\")".to_owned();
-            (difference.member, Intent { authorize: false, since: now, who })
+            let origin = Some(ChangeOrigin::Config);
+            (difference.member, Intent { authorize: false, since: now, who, origin })
         })
         .collect()
 }

@@ -8,16 +8,17 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 
-use super::feed::{Limits, News, RosterFeed, SyncStatus};
+use super::feed::{self, Limits, News, RosterFeed, SyncStatus};
+use super::forget;
 use super::merge::{self, Alarm, Merged, Ruling};
-use super::order::{DeviceView, Difference, Orders, Request, Step};
+use super::order::{DeviceView, Orders, Request};
 use super::plan;
 
 use crate::config::{Config, SyncMode};
 use crate::identity::Roster;
 use crate::identity::proof::Prover;
 use crate::model::{Clock, MemberId, MemberState, Moment, NetworkId};
-use crate::store::{Change, Members, MembersError, Presence, StoredRoster};
+use crate::store::{Change, Intent, Members, MembersError, Presence, Profile, StoredRoster};
 use crate::zerotier::{Controller, NodeClient};
 
 mod ask;
@@ -26,9 +27,11 @@ mod due;
 mod guards;
 mod proofs;
 mod show;
+mod syncs;
 
 use ask::Answer;
 use desk::Desk;
+use show::Shown;
 
 /// An unchanged roster's time goes to disk this often, so a restart may find it older by as much.
 const TOUCH: Duration = Duration::from_secs(60);
@@ -51,8 +54,10 @@ pub struct RosterTask {
     store: Members,
     prover: Prover,
     network: NetworkId,
-    /// The gateway's own ID, once its node has told it.
+    /// The gateway's own ID, once its node has told it since this start.
     gateway: Option<MemberId>,
+    /// The same, as the store has it from before: what it shields is shielded, and nothing that wants certainty is founded on it.
+    remembered: Option<MemberId>,
     known: StoredRoster,
     /// No roster was ever kept: whoever is authorised is adopted.
     first_start: bool,
@@ -68,7 +73,9 @@ pub struct RosterTask {
     unkept: Option<Vec<Change>>,
     roster: watch::Sender<Option<Arc<Roster>>>,
     status: watch::Sender<SyncStatus>,
-    devices: watch::Sender<Arc<[DeviceView]>>,
+    devices: watch::Sender<Arc<[Arc<DeviceView>]>>,
+    shown: Shown,
+    naming: watch::Sender<Arc<[(MemberId, Profile)]>>,
     news: broadcast::Sender<News>,
     requests: mpsc::Receiver<Request>,
     poll_now: Arc<Notify>,
@@ -117,18 +124,19 @@ impl RosterTask {
         };
         let (roster, status, poll_now) =
             (watch::Sender::new(None), watch::Sender::new(status), Arc::new(Notify::new()));
-        let devices = watch::Sender::new(Arc::default());
+        let (devices, naming) = (watch::Sender::new(Arc::default()), watch::Sender::new(Arc::default()));
         let news = broadcast::Sender::new(1024);
         let (orders, requests) = Orders::channel();
         let feed = RosterFeed {
             roster: roster.subscribe(),
             status: status.subscribe(),
             devices: devices.subscribe(),
+            naming: naming.subscribe(),
             orders,
             news: news.clone(),
             poll_now: poll_now.clone(),
         };
-        let task = Self {
+        let mut task = Self {
             controller,
             node,
             config,
@@ -137,16 +145,19 @@ impl RosterTask {
             prover,
             network,
             gateway: None,
+            remembered: store.own()?,
             known,
             first_start,
             is_old_store,
             is_lost: false,
             taken_at,
             touched_at: instant,
-            unkept: None,
+            unkept: store.take_unkept(),
             roster,
             status,
             devices,
+            shown: Shown::default(),
+            naming,
             news,
             requests,
             poll_now,
@@ -215,17 +226,26 @@ impl RosterTask {
         let listed: HashSet<MemberId> = view.members.iter().map(|member| member.id).collect();
         for (id, presence) in answer.heard.into_iter().filter(|(id, _)| listed.contains(id)) {
             let known = self.presence.entry(id).or_default();
-            known.last_seen = presence.last_seen.max(known.last_seen);
+            // By another machine's clock it may be later than now.
+            known.last_seen = presence.last_seen.map(|heard| heard.min(wall)).max(known.last_seen);
             known.physical = presence.physical.or(known.physical.take());
         }
-        if let Some(error) = self.lacks_too_many(&listed) {
-            return self.fail(instant, error);
+        let mut believed = Vec::new();
+        if let Some(lack) = self.lacks_too_many(&listed) {
+            if self.acknowledged_by(instant).is_none() {
+                let error = format!("{lack}, which is not believed; if they were deleted there: ztgate sync");
+                return self.fail(instant, error);
+            }
+            believed.push(lack);
         }
         let shielded =
             |id: MemberId| self.known.outbox.contains_key(&id) || self.desk.was_told_after(id, instant);
         let ruling =
             Ruling { first_start: self.first_start, mode: &config.sync, shielded: &shielded, now: wall };
         let mut merged = merge::merge(&view, &self.known.members, ruling);
+        for change in &mut merged.changes {
+            change.origin = Some(feed::origin(&config));
+        }
         if !self.known.listed {
             merge::take_list(&mut merged.members, &config.devices, wall);
             let left = config.devices.iter().filter(|device| !listed.contains(&device.id)).count();
@@ -236,6 +256,9 @@ impl RosterTask {
                 );
             }
         }
+        for id in forget::strangers(&mut merged.members, &self.known.members, &self.known.outbox, wall) {
+            self.presence.remove(&id);
+        }
         let mut next = StoredRoster {
             network: self.network,
             taken: wall,
@@ -245,21 +268,28 @@ impl RosterTask {
             members: merged.members.clone(),
             outbox: self.known.outbox.clone(),
         };
-        let plan = plan::plan(&next, &view, &config.sync, self.gateway);
+        let mut plan = plan::plan(&next, &view, &config.sync, self.own());
+        // What the controller was told since it was asked is no difference any more, unless it did not take it.
+        plan.retain(|line| {
+            next.outbox.contains_key(&line.member) || !self.desk.was_told_after(line.member, instant)
+        });
         if config.sync == SyncMode::Enforce {
-            let put_out = self.enforce(&plan, &view, &next.outbox, wall);
+            let (put_out, acknowledged) = self.enforce(&plan, &view, &next.outbox, answer.asked);
+            believed.extend(acknowledged);
             merged.changes.extend(put_out.iter().filter_map(|(id, intent)| {
                 let state = merged.members.iter().find(|member| member.id == *id)?.state;
                 let why = "authorised by somebody else; to be deauthorised".to_owned();
-                let who = intent.who.clone();
-                Some(Change { time: wall, member: *id, from: Some(state), to: state, why, who })
+                let Intent { who, origin, .. } = intent.clone();
+                Some(Change { time: wall, member: *id, from: Some(state), to: state, why, who, origin })
             }));
             next.outbox.extend(put_out);
+            self.leave_what_waits(&mut plan, &next.outbox);
         }
+        merged.changes.extend(self.records_of_syncs(answer.asked, &plan, &believed));
         self.taken_at = instant;
         let error = self.adopt(next, merged);
-        self.desk.plan =
-            plan.into_iter().filter(|difference| !shielded_now(&self.desk, difference, instant)).collect();
+        self.keep_own();
+        self.desk.plan = plan;
         let status = SyncStatus {
             source: self.controller.name(),
             last_ok: Some(self.known.taken),
@@ -267,7 +297,7 @@ impl RosterTask {
             members: self.known.members.len(),
             pending: self.known.members.iter().filter(|m| m.state == MemberState::Pending).count(),
             queued: self.known.outbox.len(),
-            differences: self.desk.plan.iter().filter(|d| d.step == Step::Leave).count(),
+            differences: self.desk.plan.iter().filter(|d| !self.known.outbox.contains_key(&d.member)).count(),
         };
         let before = self.status.send_replace(status);
         if before.last_error.is_some() && self.status.borrow().last_error.is_none() {
@@ -277,7 +307,7 @@ impl RosterTask {
             let _ = self.news.send(News::ControllerBack);
         }
         self.look_again_for_addresses();
-        self.answer_syncs(instant, None);
+        self.answer_syncs(instant);
     }
 
     /// The files changed.
@@ -315,6 +345,11 @@ impl RosterTask {
             }
         };
         let before = std::mem::replace(&mut self.known, next);
+        if self.unkept.is_some()
+            && let Err(error) = self.hold()
+        {
+            tracing::error!("a restart would forget who is out now: {error}");
+        }
         let queued: HashSet<_> = merge::to_prove(&before.members).into_iter().collect();
         for (id, identity) in merge::to_prove(&self.known.members) {
             if !queued.contains(&(id, identity)) {
@@ -343,14 +378,17 @@ impl RosterTask {
     fn keep(&mut self, next: &StoredRoster, changes: &[Change]) -> Result<(), MembersError> {
         let same = StoredRoster { taken: self.known.taken, ..next.clone() } == self.known;
         let now = self.clock.instant();
-        if !same || self.first_start || self.unkept.is_some() {
+        if !same || !changes.is_empty() || self.first_start || self.unkept.is_some() {
             let mut all = self.unkept.clone().unwrap_or_default();
             all.extend_from_slice(changes);
             self.store.save(next, &all)?;
         }
         if now.saturating_duration_since(self.touched_at) >= TOUCH {
-            self.store.touch(next.taken, self.presence.iter())?;
             self.touched_at = now;
+            // What it changes gives and takes no right, so it makes no failure of what was kept.
+            if let Err(error) = self.store.touch(next.taken, self.presence.iter()) {
+                tracing::warn!("when members were heard is not kept for now: {error}");
+            }
         }
         Ok(())
     }
@@ -363,39 +401,15 @@ impl RosterTask {
         if !std::mem::replace(&mut self.is_lost, true) {
             let _ = self.news.send(News::ControllerLost(error.clone()));
         }
-        self.answer_syncs(asked, Some(&error));
+        self.refuse_syncs(asked, &error);
         self.status.send_modify(|status| status.last_error = Some(error));
+        self.keep_own();
     }
 
     fn sound(&self, alarm: &Alarm) {
         tracing::error!("{alarm}");
         let _ = self.news.send(News::Alarm(alarm.to_string(), alarm.member()));
     }
-
-    fn publish(&self) {
-        let now = self.clock.now();
-        self.devices
-            .send_replace(self.known.members.iter().map(|member| self.view_of(member, now)).collect());
-        if !self.known.members.is_empty() {
-            self.roster.send_replace(Some(Arc::new(self.snapshot(&self.known))));
-        }
-    }
-
-    fn snapshot(&self, known: &StoredRoster) -> Roster {
-        Roster::new(
-            self.network,
-            merge::roster_members(&known.members, (self.clock.now(), self.clock.instant())),
-            merge::hazards(known.public, &known.redirects, &known.members),
-            known.taken,
-            self.taken_at,
-            self.limits.stale,
-        )
-    }
-}
-
-/// Whether a difference is none any more, because the controller was told since it was asked.
-fn shielded_now(desk: &Desk, difference: &Difference, asked: Moment) -> bool {
-    desk.was_told_after(difference.member, asked)
 }
 
 /// When a roster read from disk was taken, on the clock that nobody can set. An age that cannot be (the wall clock was

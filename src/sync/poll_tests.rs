@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::FutureExt;
 
 use super::*;
-use crate::config::{self, Device};
+use crate::config::Device;
 use crate::identity::IdentityProof;
 use crate::model::ManualClock;
 use crate::sync::order::{Actor, AtTheController, Done, Edit, Order, OrderError, Profile};
@@ -15,6 +15,12 @@ use crate::zerotier::{ApiError, ControllerMember, ControllerView, NetworkDns, Pr
 
 #[path = "poll_disk_tests.rs"]
 mod disk;
+
+#[path = "poll_heard_tests.rs"]
+mod heard;
+
+#[path = "poll_sync_tests.rs"]
+mod syncs;
 
 const NETWORK: &str = "5e02d9cb41c0ffee";
 const A: &str = "c4c8812898:0:203ee6338341519b07a30250ac1b5d0199417a7d94db550f8187e908dc8e3019ebff0c8010ce10c249475d06ae4799a3fc61a74192c25b231c7085428a1dfe5d";
@@ -89,27 +95,9 @@ fn member(identity: &str, authorized: bool) -> ControllerMember {
 }
 
 fn config(devices: Vec<Device>) -> Arc<Config> {
-    Arc::new(Config {
-        file: "/etc/ztgate/ztgate.toml".into(),
-        network: NETWORK.parse().unwrap(),
-        zone: "home.arpa".parse().unwrap(),
-        state_dir: "/nonexistent".into(),
-        node: config::Node { url: "http://127.0.0.1:1".into(), token_file: "/nonexistent".into() },
-        controller: config::Controller::Local,
-        sync: config::SyncMode::Ask,
-        time_zone: jiff::tz::TimeZone::UTC,
-        http_port: 80,
-        https_port: 443,
-        tls: config::Tls::PrivateCa,
-        services: vec![],
-        groups: vec![],
-        devices,
-        notify: config::Notify::default(),
-        dns: crate::config::Dns::default(),
-        nameserver: None,
-        publish: None,
-        warnings: vec![],
-    })
+    let text = format!("network = \"{NETWORK}\"\nzone = \"home.arpa\"\nstate_dir = \"/nonexistent\"\n");
+    let config = crate::config::from_text(&text, &[]).unwrap();
+    Arc::new(Config { devices, ..config })
 }
 
 struct World {
@@ -150,7 +138,7 @@ impl World {
     fn log(&self) -> Vec<String> {
         let (store, _) = Members::open(self.folder.path()).unwrap();
         let told = |c: Change| format!("{} {}", c.member, c.to);
-        store.changes(None).unwrap().into_iter().map(told).collect()
+        store.history().changes(None).unwrap().into_iter().map(told).collect()
     }
 }
 
@@ -175,7 +163,7 @@ fn revoke(identity: &str) -> Order {
 /// Has an order carried out, and what it makes the controller hear told once.
 async fn order(task: &mut RosterTask, order: Order) -> Result<Done, OrderError> {
     let (reply, answer) = tokio::sync::oneshot::channel();
-    task.hear(Request::CarryOut { order, by: Actor("root".into()), reply });
+    task.hear(Request::CarryOut { order, by: Actor::named("root"), reply });
     task.tell_next();
     if let Some(telling) = task.desk.telling.take() {
         let told = telling.await;
@@ -387,9 +375,18 @@ async fn enforce_puts_strangers_out_and_no_house_off_its_network() {
     poll(&mut task).await;
     assert!(task.known.outbox.is_empty(), "three of four would be an old store's mistake");
     let (reply, _answer) = tokio::sync::oneshot::channel();
-    task.hear(Request::CarryOut { order: Order::Sync { dry_run: false }, by: Actor("root".into()), reply });
+    task.hear(Request::CarryOut { order: Order::Sync { dry_run: false }, by: Actor::named("root"), reply });
     poll(&mut task).await;
     assert_eq!(task.known.outbox.len(), 3, "unless a person says so");
+    assert!(task.known.outbox.values().all(|intent| intent.who == "root"), "whose doing it then is");
+    let record = task.store.history().changes(Some(id(A))).unwrap().pop().unwrap();
+    assert_eq!(
+        (record.who.as_str(), record.why.as_str()),
+        (
+            "root",
+            "sync: 3 to tell the controller; acknowledged: sync = \"enforce\" would put out 3 of 4 members"
+        )
+    );
 }
 
 #[tokio::test]

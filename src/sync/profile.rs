@@ -25,7 +25,7 @@ pub fn differences(old: &Profile, new: &Profile) -> Vec<String> {
         }
         labels.iter().map(Label::as_str).collect::<Vec<_>>().join(", ")
     };
-    let end = |until: &Option<Timestamp>| until.map_or("never".to_owned(), |until| until.to_string());
+    let end = |until: &Option<Timestamp>| until.map_or("never".to_owned(), |until| format!("{until:.0}"));
     let mut told = Vec::new();
     let mut tell = |what: &str, old: String, new: String| {
         if old != new {

@@ -6,6 +6,9 @@ use tokio::sync::oneshot;
 
 use super::poll::RosterTask;
 
+/// How many things may be done aside at once: histories read, names of controllers looked up.
+const ASIDE: usize = 4;
+
 /// A running task. Dropping it ends the task, and waits for what it is writing.
 #[derive(Debug)]
 pub struct RosterThread {
@@ -19,7 +22,8 @@ impl RosterTask {
     /// # Errors
     /// The system gives no thread.
     pub fn start(self) -> std::io::Result<RosterThread> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(ASIDE).build()?;
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             runtime.block_on(async {

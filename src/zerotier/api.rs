@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderName;
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
-use super::http::{Ask, Endpoint, HttpError, Reply, UrlError};
+use super::endpoint::{Ask, Endpoint, UrlError, retry_after};
 use super::token::{self, Owners, Secret, SecretError};
 use crate::model::{MemberId, NetworkId};
+use crate::outbound::{CallError, Reply};
 
 /// Why an answer cannot be used. It changes nothing: what was known before stands.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +24,7 @@ pub enum ApiError {
     #[error(transparent)]
     Token(#[from] SecretError),
     #[error("{url}: {source}")]
-    Http { url: String, source: HttpError },
+    Http { url: String, source: CallError },
     #[error("{url} refuses the token in {}; put the right one there", .file.display())]
     Unauthorized { url: String, file: PathBuf },
     #[error("{url} answers {status}{}", said(.detail))]
@@ -212,7 +213,7 @@ impl Api {
             }
             StatusCode::TOO_MANY_REQUESTS => {
                 let (usual, longest) = BUSY;
-                let retry_after = reply.retry_after.unwrap_or(usual).clamp(usual, longest);
+                let retry_after = retry_after(&reply.headers).unwrap_or(usual).clamp(usual, longest);
                 Err(ApiError::Busy { url: self.url(path), retry_after })
             }
             _ => Ok(reply),
@@ -246,7 +247,9 @@ impl Api {
 }
 
 fn is_html(reply: &Reply) -> bool {
-    let says_so = reply.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/html"));
+    let html = b"text/html";
+    let kind = reply.headers.get(CONTENT_TYPE).and_then(|kind| kind.as_bytes().get(..html.len()));
+    let says_so = kind.is_some_and(|kind| kind.eq_ignore_ascii_case(html));
     says_so || reply.body.trim_ascii_start().starts_with(b"<")
 }
 

@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,15 +14,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::api::{Api, Posted, Scheme};
-use super::controller::{Controller, ControllerMember, ControllerView, member_id};
-use super::dns::NetworkDns;
-use super::fix::{Proposal, Shape};
-use super::http::{Endpoint, UrlError};
+use super::controller::{ControllerMember, ControllerView, member_id};
+use super::endpoint::{Endpoint, UrlError};
+use super::fix::Shape;
 use super::rules::{self, RawCapability, RawRule};
 use super::token::Owners;
-use super::writes::{self, Records};
+use super::writes::Records;
 use super::{ApiError, shapes};
-use crate::model::{MemberId, NetworkId};
+use crate::model::NetworkId;
 
 /// 20 requests a second.
 const SPACING: Duration = Duration::from_millis(50);
@@ -49,19 +46,6 @@ impl CentralController {
     pub fn new(url: &str, token_file: impl Into<PathBuf>, network: NetworkId) -> Result<Self, UrlError> {
         let api = Api::new(Endpoint::parse(url)?, Scheme::Token, token_file.into(), Owners::Ours);
         Ok(Self { api, network, next: Arc::default() })
-    }
-
-    async fn ask(&self) -> Result<ControllerView, ApiError> {
-        let raw: RawNetwork = self.read(&self.network_path(), self.network_record().await?)?;
-        let missing = |field| ApiError::Missing { of: self.network_path(), field };
-        let config = raw.config.ok_or_else(|| missing("config"))?;
-        let private = config.private.ok_or_else(|| missing("config.private"))?;
-        let forwards = match (config.rules, raw.rules_source) {
-            (None, Some(source)) => rules::forwards_in_source(&source),
-            (rules, _) => rules::forwards(rules, config.capabilities),
-        };
-        let members = self.members().await?;
-        ControllerView { network: self.network, members, public: !private, forwards }.checked()
     }
 
     fn read<T: DeserializeOwned>(&self, path: &str, record: Value) -> Result<T, ApiError> {
@@ -99,6 +83,7 @@ impl CentralController {
 }
 
 impl Records for CentralController {
+    const NAME: &'static str = "central";
     const SHAPE: Shape = Shape::Central;
 
     fn network(&self) -> NetworkId {
@@ -107,6 +92,19 @@ impl Records for CentralController {
 
     fn network_path(&self) -> String {
         format!("/network/{}", self.network)
+    }
+
+    async fn whole(&self) -> Result<ControllerView, ApiError> {
+        let raw: RawNetwork = self.read(&self.network_path(), self.network_record().await?)?;
+        let missing = |field| ApiError::Missing { of: self.network_path(), field };
+        let config = raw.config.ok_or_else(|| missing("config"))?;
+        let private = config.private.ok_or_else(|| missing("config.private"))?;
+        let forwards = match (config.rules, raw.rules_source) {
+            (None, Some(source)) => rules::forwards_in_source(&source),
+            (rules, _) => rules::forwards(rules, config.capabilities),
+        };
+        let members = self.members().await?;
+        ControllerView { network: self.network, members, public: !private, forwards }.checked()
     }
 
     async fn network_record(&self) -> Result<Value, ApiError> {
@@ -132,44 +130,6 @@ impl Records for CentralController {
         self.wait(path).await?;
         let posted = self.api.post(path, body).await;
         self.stay_away(posted).await
-    }
-}
-
-impl Controller for CentralController {
-    fn name(&self) -> &'static str {
-        "central"
-    }
-
-    fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>> {
-        self.ask().boxed()
-    }
-
-    fn set_authorized(
-        &self,
-        member: MemberId,
-        authorized: bool,
-    ) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
-        writes::set_authorized(self, member, authorized).boxed()
-    }
-
-    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>> {
-        writes::propose(self).boxed()
-    }
-
-    fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
-        writes::apply(self, proposal).boxed()
-    }
-
-    fn dns(&self) -> BoxFuture<'_, Result<NetworkDns, ApiError>> {
-        writes::dns(self).boxed()
-    }
-
-    fn set_dns<'a>(
-        &'a self,
-        before: &'a NetworkDns,
-        wanted: &'a NetworkDns,
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        writes::set_dns(self, before, wanted).boxed()
     }
 }
 
@@ -231,7 +191,7 @@ impl RawMember {
             creation_time: shapes::time(config.creation_time),
             revision: config.revision,
             version: shapes::label(self.client_version),
-            last_seen: shapes::time(self.last_seen.or(self.last_online)),
+            last_seen: shapes::time(self.last_seen.max(self.last_online)),
             physical: self.physical_address.and_then(|text| text.split('/').next()?.parse().ok()),
         })
     }

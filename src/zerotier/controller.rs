@@ -92,9 +92,10 @@ pub struct ControllerMember {
     /// Moves with changes, and starts again at 1 in a record that was made again: compare with `!=`.
     pub revision: Option<i64>,
     pub version: Option<String>,
-    /// Where the controller knows it (only Central does).
+    /// When it was last heard, by the controller's clock: Central's `lastSeen`, and of a controller on another machine's node
+    /// what that node says of whom it talks to, for whoever asks to join asks it. `None` where nobody said.
     pub last_seen: Option<Timestamp>,
-    /// Where on the internet it was last heard from (only Central knows).
+    /// Where on the internet it was last heard from, by the same word.
     pub physical: Option<IpAddr>,
 }
 

@@ -1,36 +1,39 @@
 //! The controller inside a ZeroTier node: this machine's, or another one's over TLS.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::api::{Api, Posted, Scheme};
-use super::controller::{Controller, ControllerMember, ControllerView, member_id};
-use super::dns::NetworkDns;
-use super::fix::{Proposal, Shape};
-use super::http::Endpoint;
+use super::controller::{ControllerMember, ControllerView, member_id};
+use super::endpoint::Endpoint;
+use super::fix::Shape;
 use super::rules::{RawCapability, RawRule, forwards};
 use super::token::Owners;
-use super::writes::{self, Records};
-use super::{ApiError, NodeClient, UrlError, shapes};
+use super::writes::Records;
+use super::{ApiError, NodeClient, NodePeer, UrlError, shapes};
 use crate::model::{MemberId, NetworkId};
+
+/// What only shows who is there keeps nobody waiting for who is out.
+const COURTESY: Duration = Duration::from_secs(3);
 
 /// A node as the controller of one network.
 #[derive(Clone, Debug)]
 pub struct LocalController {
     api: Api,
     network: NetworkId,
+    /// It is another machine's node, which nobody else asks whom it hears.
+    is_remote: bool,
 }
 
 impl LocalController {
     /// The node on this machine.
     pub fn new(node: NodeClient, network: NetworkId) -> Self {
-        Self { api: node.api, network }
+        Self { api: node.api, network, is_remote: false }
     }
 
     /// The node at this URL: another machine's behind TLS, or one that a tunnel brings to this machine.
@@ -39,26 +42,24 @@ impl LocalController {
     /// The URL is none, or would carry the token in the clear to another machine.
     pub fn remote(url: &str, token_file: impl Into<PathBuf>, network: NetworkId) -> Result<Self, UrlError> {
         let api = Api::new(Endpoint::parse(url)?, Scheme::XZt1Auth, token_file.into(), Owners::Ours);
-        Ok(Self { api, network })
+        Ok(Self { api, network, is_remote: true })
     }
 
-    /// With less patience than [`super::http::DEADLINE`].
+    /// With less patience than [`super::endpoint::DEADLINE`].
     #[cfg(test)]
     pub(crate) fn with_deadline(self, deadline: std::time::Duration) -> Self {
         Self { api: self.api.with_deadline(deadline), ..self }
     }
 
-    async fn ask(&self) -> Result<ControllerView, ApiError> {
-        let raw: RawNetwork = self.read(self.network_record().await?)?;
-        let private =
-            raw.private.ok_or_else(|| ApiError::Missing { of: self.network_path(), field: "private" })?;
-        let view = ControllerView {
-            network: self.network,
-            members: self.members().await?,
-            public: !private,
-            forwards: forwards(raw.rules, raw.capabilities),
-        };
-        view.checked()
+    /// Whom the controller's node talks to, where it is not this machine's. It is a courtesy: without it the rest stands.
+    async fn peers(&self) -> HashMap<MemberId, NodePeer> {
+        if !self.is_remote {
+            return HashMap::new();
+        }
+        let node = NodeClient { api: self.api.clone() };
+        let peers = tokio::time::timeout(COURTESY, node.peers()).await;
+        let peers = peers.ok().and_then(Result::ok).unwrap_or_default();
+        peers.into_iter().map(|peer| (peer.id, peer)).collect()
     }
 
     fn read<T: DeserializeOwned>(&self, record: Value) -> Result<T, ApiError> {
@@ -94,6 +95,7 @@ impl LocalController {
 }
 
 impl Records for LocalController {
+    const NAME: &'static str = "local";
     const SHAPE: Shape = Shape::SelfHosted;
 
     fn network(&self) -> NetworkId {
@@ -102,6 +104,28 @@ impl Records for LocalController {
 
     fn network_path(&self) -> String {
         format!("/controller/network/{}", self.network)
+    }
+
+    async fn whole(&self) -> Result<ControllerView, ApiError> {
+        let raw: RawNetwork = self.read(self.network_record().await?)?;
+        let private =
+            raw.private.ok_or_else(|| ApiError::Missing { of: self.network_path(), field: "private" })?;
+        let (members, peers) = tokio::join!(self.members(), self.peers());
+        let mut members = members?;
+        for member in &mut members {
+            if let Some(peer) = peers.get(&member.id) {
+                member.last_seen = peer.last_heard;
+                member.physical = peer.physical.map(|physical| physical.ip());
+                member.version = member.version.take().or_else(|| peer.version.clone());
+            }
+        }
+        let view = ControllerView {
+            network: self.network,
+            members,
+            public: !private,
+            forwards: forwards(raw.rules, raw.capabilities),
+        };
+        view.checked()
     }
 
     async fn network_record(&self) -> Result<Value, ApiError> {
@@ -135,44 +159,6 @@ impl Records for LocalController {
 
     async fn post(&self, path: &str, body: &Value) -> Result<Posted, ApiError> {
         self.api.post(path, body).await
-    }
-}
-
-impl Controller for LocalController {
-    fn name(&self) -> &'static str {
-        "local"
-    }
-
-    fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>> {
-        self.ask().boxed()
-    }
-
-    fn set_authorized(
-        &self,
-        member: MemberId,
-        authorized: bool,
-    ) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
-        writes::set_authorized(self, member, authorized).boxed()
-    }
-
-    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>> {
-        writes::propose(self).boxed()
-    }
-
-    fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
-        writes::apply(self, proposal).boxed()
-    }
-
-    fn dns(&self) -> BoxFuture<'_, Result<NetworkDns, ApiError>> {
-        writes::dns(self).boxed()
-    }
-
-    fn set_dns<'a>(
-        &'a self,
-        before: &'a NetworkDns,
-        wanted: &'a NetworkDns,
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        writes::set_dns(self, before, wanted).boxed()
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::ApiError;
 use super::api::{Api, Scheme};
-use super::http::{Endpoint, UrlError};
+use super::endpoint::{Endpoint, UrlError};
 use super::shapes;
 use super::token::Owners;
 use crate::model::{Mac, MemberId, NetworkId};

@@ -1,34 +1,80 @@
 //! How a controller is told, whichever kind it is: write, ask again, compare.
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::ApiError;
 use super::api::Posted;
-use super::controller::ControllerMember;
+use super::controller::{Controller, ControllerMember, ControllerView};
 use super::dns::NetworkDns;
 use super::fix::{Fix, Proposal, Shape};
 use crate::model::{MemberId, NetworkId};
 
-/// One network's records at a controller, each read whole and checked to be about that network.
-pub(super) trait Records {
+/// One network's records at a controller, each read whole and checked to be about that network. What can be read and
+/// written like this is a [`Controller`].
+pub(super) trait Records: Send + Sync {
+    const NAME: &'static str;
     const SHAPE: Shape;
 
     fn network(&self) -> NetworkId;
 
     fn network_path(&self) -> String;
 
-    async fn network_record(&self) -> Result<Value, ApiError>;
+    fn whole(&self) -> impl Future<Output = Result<ControllerView, ApiError>> + Send;
 
-    async fn members(&self) -> Result<Vec<ControllerMember>, ApiError>;
+    fn network_record(&self) -> impl Future<Output = Result<Value, ApiError>> + Send;
+
+    fn members(&self) -> impl Future<Output = Result<Vec<ControllerMember>, ApiError>> + Send;
 
     /// `None` where the controller has no such record.
-    async fn find_member(&self, path: &str) -> Result<Option<ControllerMember>, ApiError>;
+    fn find_member(
+        &self,
+        path: &str,
+    ) -> impl Future<Output = Result<Option<ControllerMember>, ApiError>> + Send;
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Posted, ApiError>;
+    fn post(&self, path: &str, body: &Value) -> impl Future<Output = Result<Posted, ApiError>> + Send;
 }
 
-/// See [`super::Controller::set_authorized`].
-pub(super) async fn set_authorized(
+impl<R: Records> Controller for R {
+    fn name(&self) -> &'static str {
+        R::NAME
+    }
+
+    fn view(&self) -> BoxFuture<'_, Result<ControllerView, ApiError>> {
+        self.whole().boxed()
+    }
+
+    fn set_authorized(
+        &self,
+        member: MemberId,
+        authorized: bool,
+    ) -> BoxFuture<'_, Result<ControllerMember, ApiError>> {
+        set_authorized(self, member, authorized).boxed()
+    }
+
+    fn propose(&self) -> BoxFuture<'_, Result<Vec<Proposal>, ApiError>> {
+        propose(self).boxed()
+    }
+
+    fn apply<'a>(&'a self, proposal: &'a Proposal) -> BoxFuture<'a, Result<(), ApiError>> {
+        apply(self, proposal).boxed()
+    }
+
+    fn dns(&self) -> BoxFuture<'_, Result<NetworkDns, ApiError>> {
+        dns(self).boxed()
+    }
+
+    fn set_dns<'a>(
+        &'a self,
+        before: &'a NetworkDns,
+        wanted: &'a NetworkDns,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        set_dns(self, before, wanted).boxed()
+    }
+}
+
+async fn set_authorized(
     at: &impl Records,
     id: MemberId,
     authorized: bool,
@@ -43,16 +89,14 @@ pub(super) async fn set_authorized(
     settled(format!("member {id}"), word(authorized), posted, found)
 }
 
-/// See [`super::Controller::propose`].
-pub(super) async fn propose<R: Records>(at: &R) -> Result<Vec<Proposal>, ApiError> {
+async fn propose<R: Records>(at: &R) -> Result<Vec<Proposal>, ApiError> {
     let mut proposals = Proposal::for_network(R::SHAPE, &at.network_record().await?);
     let members = at.members().await?;
     proposals.extend(members.iter().filter_map(|m| Proposal::for_member(R::SHAPE, m.id, m.active_bridge)));
     Ok(proposals)
 }
 
-/// See [`super::Controller::apply`].
-pub(super) async fn apply(at: &impl Records, proposal: &Proposal) -> Result<(), ApiError> {
+async fn apply(at: &impl Records, proposal: &Proposal) -> Result<(), ApiError> {
     // Asked for before every write: a node that is told about a network that is not there makes it.
     let now = record(at, proposal.fix).await?;
     if proposal.is_made(&now) {

@@ -96,6 +96,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
         more_http_ports: Vec::new(),
         limits: Limits::default(),
+        dns: ztgate::dns::Limits::default(),
         // One device sends all of the load, and each record of it is to be paid for.
         audit: Retention { share: Share::UNLIMITED, ..Retention::default() },
         threads: args.threads,

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -13,6 +13,7 @@ use ztgate::admin::CertificatesStatus;
 
 use crate::real::named::{Named, WRONG_SECRET, write_secret};
 use crate::real::pebble::Pebble;
+use crate::world::pem::Pair;
 use crate::world::{Live, World, echo};
 
 const ZONE: &str = "home.arpa";
@@ -157,7 +158,7 @@ fn hook_script(named: &Named, folder: &Path, log: &Path) -> String {
 async fn renewals_swap_in_while_handshakes_go_on() {
     let Some(named) = Named::start(ZONE) else { return };
     let Some(pebble) = Pebble::stopped(named.address) else { return };
-    let mut pebble = pebble.living(30);
+    let mut pebble = pebble.living(15);
     pebble.resume();
     let live = world(&named, &pebble, "wildcard").start().await;
     issued(&live).await;
@@ -185,7 +186,145 @@ async fn renewals_swap_in_while_handshakes_go_on() {
     };
     tokio::join!(shake, renewed);
     assert_eq!(seen.len(), 2, "of {handshakes} handshakes, each of which came to its end");
-    assert_eq!(pebble.log().matches("There are now 1 accounts").count(), 1, "one account");
+    assert_eq!(accounts(&pebble), 1);
+
+    // The next renewal finds nobody, and what there is goes on serving.
+    pebble.stop();
+    failed(&live, "cannot be reached").await;
+    assert_eq!(Some(&served(&live, "wiki.home.arpa").await), seen.last());
+}
+
+fn accounts(pebble: &Pebble) -> usize {
+    pebble.log().matches("accounts in memory").count()
+}
+
+fn orders(pebble: &Pebble) -> usize {
+    pebble.log().matches("Added order").count()
+}
+
+fn certificates(pebble: &Pebble) -> usize {
+    pebble.log().matches("Issued certificate").count()
+}
+
+/// As after a kill between the order and the request for the certificate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_under_way_is_gone_on_with_after_a_restart() {
+    let Some(mut named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::start(named.address) else { return };
+    named.stop();
+    let mut live = world(&named, &pebble, "wildcard").start().await;
+    failed(&live, "cannot be reached over TCP").await;
+    let folder = live.state_dir().join("acme");
+    let order = std::fs::read_to_string(folder.join("order.json")).unwrap();
+    let order: serde_json::Value = serde_json::from_str(&order).unwrap();
+    named.resume();
+    forget_failures(&mut live).await;
+    issued(&live).await;
+    let bundle = std::fs::read_to_string(folder.join("bundle.pem")).unwrap();
+    assert!(bundle.contains(order["key"].as_str().unwrap().trim()), "the key from before");
+    assert_eq!((orders(&pebble), certificates(&pebble), accounts(&pebble)), (1, 1, 1), "{}", pebble.log());
+}
+
+/// As after a kill between the certificate's issue and its file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_was_issued_and_not_written_is_fetched_again() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::start(named.address) else { return };
+    let draft = world(&named, &pebble, "wildcard");
+    let in_the_way = draft.folder().join("state/acme/bundle.pem.new.draft");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let mut live = draft.start().await;
+    failed(&live, "bundle.pem.new").await;
+    assert!(named.dig(CHALLENGE, "TXT").is_empty(), "challenges are removed");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    forget_failures(&mut live).await;
+    issued(&live).await;
+    assert_eq!((orders(&pebble), certificates(&pebble)), (1, 1), "{}", pebble.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_believes_still_is_not_proved_again() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::stopped(named.address) else { return };
+    let mut pebble = pebble.with("PEBBLE_AUTHZREUSE", "100");
+    pebble.resume();
+    let mut live = world(&named, &pebble, "wildcard").start().await;
+    issued(&live).await;
+    live.stop().await;
+    std::fs::remove_file(live.state_dir().join("acme/bundle.pem")).unwrap();
+    // Whoever asked for a challenge now would be refused.
+    write_secret(live.folder(), WRONG_SECRET);
+    live.restart().await;
+    issued(&live).await;
+    assert_eq!((certificates(&pebble), accounts(&pebble)), (2, 1), "{}", pebble.log());
+}
+
+/// A server that gives an account and takes no order for two hours.
+async fn limited(pair: Pair) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(stream) = pair.acceptor().accept(stream).await else { continue };
+            let mut stream = BufReader::new(stream);
+            let (mut first, mut length) = (String::new(), 0);
+            stream.read_line(&mut first).await.unwrap();
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                match line.trim().to_ascii_lowercase().split_once(": ") {
+                    Some(("content-length", value)) => length = value.parse().unwrap(),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            stream.read_exact(&mut vec![0; length]).await.unwrap();
+            let at = format!("https://{address}");
+            let (status, more, body) = match first.split(' ').nth(1).unwrap() {
+                "/dir" => {
+                    let urls = [("newNonce", "nonce"), ("newAccount", "account"), ("newOrder", "order")];
+                    let urls = urls.map(|(name, path)| format!("\"{name}\": \"{at}/{path}\""));
+                    ("200 OK", String::new(), format!("{{{}}}", urls.join(", ")))
+                }
+                "/nonce" => ("200 OK", String::new(), String::new()),
+                "/account" => ("201 Created", format!("Location: {at}/account/1\r\n"), "{}".to_owned()),
+                _ => {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let kind = "urn:ietf:params:acme:error:rateLimited";
+                    let body = format!("{{\"type\": \"{kind}\", \"detail\": \"too many certificates\"}}");
+                    ("429 Too Many Requests", "Retry-After: 7200\r\n".to_owned(), body)
+                }
+            };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nReplay-Nonce: bm9uY2U\r\nContent-Type: application/problem+json\r\n{more}\
+                 Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_wants_fewer_requests_gets_them() {
+    let pair = Pair::new(&["localhost", "127.0.0.1"]);
+    let draft = World::new().member("phone").service("wiki", echo());
+    pair.write_certificate(draft.folder());
+    let (address, asked) = limited(pair).await;
+    let tls = format!("[tls]\nacme = \"https://{address}/dir\"\nca = \"certificate.pem\"\n");
+    let mut live = draft.gateway_lines(&format!("{tls}[nameserver]\nhook = \"/bin/true\"\n")).start().await;
+    let status = failed(&live, "wants fewer requests (too many certificates").await;
+    let wait = status.acme.unwrap().next.unwrap().duration_since(live.gateway().status().now);
+    assert!((7100..=7200).contains(&wait.as_secs()), "{wait:?}");
+    live.restart().await;
+    failed(&live, "wants fewer requests").await;
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "not once more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -202,7 +341,8 @@ async fn the_private_ca_serves_until_the_first_one_is_there() {
     forget_failures(&mut live).await;
     failed(&live, "another secret for the key ztgate").await;
 
-    named_again(&named, &mut live).await;
+    named.paragraph(live.folder(), "");
+    forget_failures(&mut live).await;
     issued(&live).await;
 }
 
@@ -211,11 +351,6 @@ async fn forget_failures(live: &mut Live) {
     live.stop().await;
     let _ = std::fs::remove_file(live.state_dir().join("acme/past.json"));
     live.restart().await;
-}
-
-async fn named_again(named: &Named, live: &mut Live) {
-    named.paragraph(live.folder(), "");
-    forget_failures(live).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,7 +366,6 @@ async fn a_failure_is_not_repeated_by_restarts_and_leaves_nothing_behind() {
     assert!(named.dig(CHALLENGE, "TXT").is_empty(), "challenges are removed");
     assert!(!live.state_dir().join("acme/order.json").exists(), "an order that failed is done with");
 
-    let orders = |pebble: &Pebble| pebble.log().matches("Added order").count();
     assert_eq!(orders(&pebble), 1, "{}", pebble.log());
     live.restart().await;
     failed(&live, "does not believe that the zone is ours").await;

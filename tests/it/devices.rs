@@ -1,10 +1,12 @@
 //! Devices from the first knock to the last: what a person orders, what the device meets, and what the controller is told.
 
+mod crossing;
 mod disk;
 mod elsewhere;
 mod faults;
 mod killed;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ztgate::audit::Ending;
@@ -300,4 +302,15 @@ async fn an_order_is_told_once_to_whoever_wants_to_know() {
     world.order(suspend("laptop")).await;
     let told: serde_json::Value = tokio::time::timeout(SOON, deliveries.recv()).await.unwrap().unwrap();
     assert_eq!((told["event"].as_str(), told["device"].as_str()), (Some("device-suspended"), Some("laptop")));
+}
+
+#[tokio::test]
+async fn whom_a_change_is_not_about_the_next_roster_shares_with_the_last() {
+    let world = home().start().await;
+    let member = |device: &str| world.roster().get(world.id(device)).unwrap().clone();
+    let (phone, laptop) = (member("red-phone"), member("laptop"));
+    world.order(regroup("laptop", &["family"], &[])).await;
+    assert!(Arc::ptr_eq(&phone, &member("red-phone")), "made anew, and nothing about it changed");
+    assert_eq!(member("laptop").groups, [label("family")]);
+    assert_ne!(member("laptop"), laptop);
 }

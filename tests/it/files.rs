@@ -1,5 +1,7 @@
 //! Files that change below a running gateway: certificates of one's own, ports, the roots that a service is trusted by.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -43,26 +45,68 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_old_ones_go_on() 
     world.from("red-phone").reply(&mut wire, GET).await.is(200);
 }
 
-/// A renewal writes two files, and a gateway may look between them.
+/// A renewal writes two files, and a gateway may look between them. The last good certificate goes on, and what else was
+/// changed does not wait.
 #[tokio::test]
-async fn half_a_renewal_changes_nothing_and_says_so() {
+async fn certificates_that_will_not_do_leave_the_last_good_one_and_say_so() {
+    type Harm = fn(&Path);
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----\n";
+    let cases: [(&str, Harm); 7] = [
+        ("is not the key of the first certificate", |at| Pair::new(&NAMES).write_certificate(at)),
+        ("certificate.pem", |at| std::fs::write(at.join("certificate.pem"), format!("{BEGIN}AAAA")).unwrap()),
+        ("no certificate in it", |at| std::fs::write(at.join("certificate.pem"), "").unwrap()),
+        ("No such file", |at| std::fs::remove_file(at.join("key.pem")).unwrap()),
+        ("may be read by others", |at| {
+            let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            std::fs::set_permissions(at.join("key.pem"), open).unwrap();
+        }),
+        ("ended at 2021-01-01", |at| Pair::lasting(&NAMES, 2020, 2021).write(at)),
+        ("begins at 4000-01-01T00:00:00Z; check the clock", |at| Pair::lasting(&NAMES, 4000, 4001).write(at)),
+    ];
     let (old, new) = (Pair::new(&NAMES), Pair::new(&NAMES));
-    let mut world = home(&old).await;
-    new.write_certificate(world.folder());
-    let why = world.reload(|_| ()).await.unwrap_err();
-    assert!(why.contains("is not the key of the first certificate"), "{why}");
-    assert_eq!(world.gateway().status().config_error, Some(why));
-    assert!(shows(&world, &old).await);
+    let mut world = World::new()
+        .gateway_lines("[tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n")
+        .member("red-phone")
+        .service("wiki", echo());
+    old.write(world.folder());
+    world = world.allow("red-phone", "wiki");
+    let mut world = world.start().await;
+    for (why, harm) in cases {
+        old.write(world.folder());
+        harm(world.folder());
+        world.reload(|plan| plan.disallow("red-phone", "wiki")).await.unwrap();
+        world.from("red-phone").get("wiki", "/").await.refused("no-rule");
 
-    std::fs::write(world.folder().join("certificate.pem"), "-----BEGIN CERTIFICATE-----\nAAAA").unwrap();
-    let why = world.reload(|_| ()).await.unwrap_err();
-    assert!(why.contains("certificate.pem"), "{why}");
-    assert!(shows(&world, &old).await);
+        let status = world.gateway().status();
+        let error = status.ca.error.unwrap_or_else(|| panic!("not told: {why}"));
+        assert!(error.contains(why), "{why}: {error}");
+        assert!(status.ca.ends.is_some() && status.config_error.is_none(), "{why}");
+        assert!(shows(&world, &old).await, "{why}");
+    }
+    new.write(world.folder());
+    world.reload(|plan| plan.allow("red-phone", "wiki")).await.unwrap();
+    assert_eq!(world.gateway().status().ca.error, None);
+    assert!(shows(&world, &new).await);
+    world.from("red-phone").get("wiki", "/").await.is(200);
+}
 
-    new.write_certificate(world.folder());
-    new.write_key(world.folder());
+#[tokio::test]
+async fn a_certificate_that_ended_keeps_no_gateway_from_starting() {
+    let world = World::new()
+        .gateway_lines("[tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n")
+        .member("red-phone")
+        .service("wiki", echo())
+        .allow("red-phone", "wiki");
+    Pair::lasting(&NAMES, 2020, 2021).write(world.folder());
+    let mut world = world.start().await;
+    world.from("red-phone").get("wiki", "/").await.is(200);
+    let why = world.gateway().status().ca.error.unwrap();
+    assert!(why.contains("the certificate ended at 2021-01-01T00:00:00Z; renew it"), "{why}");
+
+    let new = Pair::new(&NAMES);
+    new.write(world.folder());
     world.reload(|_| ()).await.unwrap();
-    assert_eq!(world.gateway().status().config_error, None);
+    assert_eq!(world.gateway().status().ca.error, None);
     assert!(shows(&world, &new).await);
 }
 

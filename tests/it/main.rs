@@ -6,6 +6,7 @@
 mod acme;
 mod cuts;
 mod devices;
+mod dns;
 mod dns_forward;
 mod expect;
 mod files;
@@ -20,6 +21,7 @@ mod refusals;
 mod requests;
 mod reuse;
 mod streams;
+mod tls;
 mod uploads;
 mod websockets;
 mod world;

@@ -117,6 +117,8 @@ async fn what_goes_wrong_is_said_with_its_mend() {
     let outside = [Change::Add(Record { name: "wiki.example.org".into(), ..a("wiki", "10.0.0.1") })];
     let words = client(&other).apply(&outside).await.unwrap_err().to_string();
     assert!(words.contains("no primary of the zone example.org"), "{words}");
+    let asked = client(&other).records("wiki.example.org", Kind::A).await.unwrap_err().to_string();
+    assert!(asked.contains("does not show the zone example.org"), "{asked}");
     let words = client(&right).apply(&outside).await.unwrap_err().to_string();
     assert!(words.contains("is not in the zone home.arpa"), "{words}");
 

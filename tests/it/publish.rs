@@ -143,18 +143,18 @@ async fn by_hand_it_shows_the_diff_and_changes_it_after_a_yes() {
     let mut live = world(&named, "services = true\n").start().await;
     published(&live, 2).await;
     let folder = live.folder().to_owned();
-    let stop = |plan: &str| {
+    let by_hand = |plan: &str| {
         let told = ztgate(&folder, &["dns", "publish", plan]);
         (told.status.code(), stdout(&told))
     };
     named.update("update delete wiki.home.arpa A");
-    let (code, shown) = stop("--dry-run");
+    let (code, shown) = by_hand("--dry-run");
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("+ wiki.home.arpa") && shown.contains("! films.home.arpa"), "{shown}");
     assert!(named.dig("wiki.home.arpa", "A").is_empty(), "only shown");
     let neither = ztgate(&folder, &["dns", "publish"]);
     assert_eq!(neither.status.code(), Some(2));
-    let (code, _) = stop("--yes");
+    let (code, _) = by_hand("--yes");
     assert_eq!(code, Some(1), "something is in the way still");
     assert_eq!(named.dig("wiki.home.arpa", "A"), ["127.0.0.1"]);
     assert_eq!(named.dig("films.home.arpa", "A"), ["192.0.2.99"]);
@@ -164,5 +164,15 @@ async fn by_hand_it_shows_the_diff_and_changes_it_after_a_yes() {
     let json: serde_json::Value = serde_json::from_slice(&adopted.stdout).unwrap();
     assert_eq!((&json["published"], json["foreign"].as_array().map(Vec::len)), (&3.into(), Some(0)));
     assert_eq!(named.dig("films.home.arpa", "A"), ["127.0.0.1"]);
-    live.stop().await;
+
+    // Without [publish] the gateway leaves what stands there, and by hand all of ours goes.
+    live.reload(|plan| plan.replace_lines(&named.paragraph(&folder, ""))).await.unwrap();
+    until(&live, "ended", |status| status.publish.is_none()).await;
+    assert_eq!(named.dig("films.home.arpa", "A"), ["127.0.0.1"]);
+    let (code, shown) = by_hand("--yes");
+    assert_eq!(code, Some(0), "{shown}");
+    for name in ["gate", "wiki", "films"] {
+        assert!(named.dig(&format!("{name}.{ZONE}"), "A").is_empty(), "{name}: {shown}");
+    }
+    assert_eq!(named.dig("foreign.home.arpa", "A"), ["192.0.2.7"]);
 }

@@ -13,7 +13,7 @@ use crate::world::{Live, SOON, World};
 const FILE: &str = "dns-push.json";
 
 async fn home() -> Live {
-    World::new().member("red-phone").start().await
+    World::new().member("red-phone").dns("").start().await
 }
 
 impl Live {
@@ -22,7 +22,7 @@ impl Live {
     }
 
     async fn push_order(&self, order: PushOrder) -> Result<Outcome, AdminError> {
-        admin::post(&admin::socket(&self.state_dir()), "/dns/push", &order).await
+        admin::order(&admin::socket(&self.state_dir()), "/dns/push", &order, None).await
     }
 
     /// As a person who says yes to what is shown.
@@ -147,7 +147,7 @@ async fn a_kill_between_telling_and_remembering_forgets_nothing() {
     let socket = admin::socket(&world.state_dir());
     let asking = tokio::spawn(async move {
         let order = PushOrder::Push { shown: NetworkDns::default() };
-        admin::post::<Outcome>(&socket, "/dns/push", &order).await
+        admin::order::<Outcome>(&socket, "/dns/push", &order, None).await
     });
     world.dns_becomes(&at(&["127.0.0.1"])).await;
     world.stop().await;
@@ -181,7 +181,7 @@ async fn where_it_cannot_be_done_nothing_is_changed_and_the_reason_said() {
 
 #[tokio::test]
 async fn a_gateway_without_dns_pushes_nothing() {
-    let world = World::new().member("red-phone").gateway_lines("[dns]\nenabled = false\n").start().await;
+    let world = World::new().member("red-phone").start().await;
     let no = world.push_order(PushOrder::Push { shown: NetworkDns::default() }).await.unwrap_err();
     assert!(matches!(&no, AdminError::Declined(why) if why.contains("DNS is off here")), "{no}");
     assert_eq!(world.network_writes(), 0);

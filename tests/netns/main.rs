@@ -9,6 +9,7 @@
 mod attacker;
 mod binding;
 mod client;
+mod dns;
 mod firewall;
 mod harness;
 mod home;
@@ -20,6 +21,7 @@ mod running;
 /// A network, its gateway and two members, as measured on a real network: ID, MAC, IPv4, RFC 4193, 6PLANE.
 pub mod lab {
     use std::net::{IpAddr, SocketAddr};
+    use std::sync::Arc;
     use std::time::Duration;
 
     use ztgate::identity::{IdentityProof, Member, Roster};
@@ -100,7 +102,7 @@ pub mod lab {
             active_bridge: false,
             version: None,
         };
-        let members = [GATEWAY, A, B].map(member);
+        let members = [GATEWAY, A, B].map(|node| Arc::new(member(node)));
         let (taken, at) = (jiff::Timestamp::UNIX_EPOCH, SystemClock.instant());
         Roster::new(NETWORK.parse().unwrap(), members, vec![], taken, at, Duration::from_secs(900))
     }

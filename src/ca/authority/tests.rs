@@ -13,6 +13,10 @@ fn zone() -> Zone {
     "home.arpa".parse().unwrap()
 }
 
+fn layout(dir: &tempfile::TempDir) -> Layout {
+    Layout::of(dir.path()).unwrap()
+}
+
 fn made() -> (tempfile::TempDir, Ca) {
     let dir = tempfile::tempdir().unwrap();
     let ca = Ca::open_or_create(dir.path(), &zone(), NOW).unwrap();
@@ -77,10 +81,10 @@ fn rustls_accepts_names_in_the_zone_and_nothing_else() {
 #[test]
 fn the_root_alone_confines_an_intermediate_that_confines_nothing() {
     let (dir, mut ca) = made();
-    let root_key = std::fs::read_to_string(Layout::of(dir.path()).dir.join(ROOT_KEY)).unwrap();
+    let root_key = std::fs::read_to_string(layout(&dir).root_key).unwrap();
     let root = Issuer::from_ca_cert_der(&ca.root, KeyPair::from_pem(&root_key).unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let mut free = mint::intermediate(&zone(), &key, NOW);
+    let mut free = mint::intermediate(&zone(), &key, NOW, ca.root_ends);
     free.name_constraints = None;
     ca.intermediate = free.signed_by(&key, &root).unwrap().into();
     ca.issuer = Issuer::new(free, key);
@@ -96,7 +100,7 @@ fn openssl_accepts_names_in_the_zone_and_nothing_else() {
         return;
     }
     let (dir, ca) = made();
-    let layout = Layout::of(dir.path());
+    let layout = layout(&dir);
     for (san, fine) in cases() {
         let file = dir.path().join("leaf.pem");
         std::fs::write(&file, forged(&ca, san.clone()).pem()).unwrap();
@@ -106,13 +110,36 @@ fn openssl_accepts_names_in_the_zone_and_nothing_else() {
             .arg("-CAfile")
             .arg(&layout.root)
             .arg("-untrusted")
-            .arg(&layout.intermediate)
+            .arg(layout.issuer.certificate())
             .arg(&file)
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.success(), fine, "{san:?}: {said}");
         assert!(fine || said.contains("subtree violation"), "{san:?}: {said}");
+    }
+}
+
+#[test]
+fn openssl_reads_constraints_that_nobody_may_ignore() {
+    let (dir, _) = made();
+    let layout = layout(&dir);
+    for (file, path_length) in [(&layout.root, 1), (&layout.issuer.certificate().to_owned(), 0)] {
+        let mut openssl = Command::new("openssl");
+        let Ok(output) = openssl.args(["x509", "-noout", "-text", "-in"]).arg(file).output() else {
+            eprintln!("skipped: no openssl on this machine (apt install openssl)");
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            format!("X509v3 Basic Constraints: critical CA:TRUE, pathlen:{path_length}"),
+            "X509v3 Key Usage: critical Certificate Sign, CRL Sign".to_owned(),
+            "X509v3 Name Constraints: critical Permitted: DNS:home.arpa Excluded: IP:0.0.0.0/0.0.0.0 \
+             IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0"
+                .to_owned(),
+        ] {
+            assert!(text.contains(&part), "{part} not in {text}");
+        }
     }
 }
 
@@ -138,19 +165,19 @@ fn a_leaf_is_for_one_server_for_months_not_years() {
 #[test]
 fn keys_are_private_and_the_roots_is_never_opened_again() {
     let (dir, first) = made();
-    let layout = Layout::of(dir.path());
+    let layout = layout(&dir);
     let root_folder = layout.dir.join(ROOT_FOLDER);
     for (path, mode) in [
         (&layout.dir, 0o700),
         (&root_folder, 0o700),
-        (&layout.dir.join(ROOT_KEY), 0o600),
-        (&layout.intermediate_key, 0o600),
+        (&layout.root_key, 0o600),
+        (&layout.issuer.key().to_owned(), 0o600),
     ] {
         assert_eq!(path.metadata().unwrap().mode() & 0o777, mode, "{}", path.display());
     }
     // A folder where the key was would be an error to anyone who opens it; no folder at all, too.
-    std::fs::remove_file(layout.dir.join(ROOT_KEY)).unwrap();
-    std::fs::create_dir(layout.dir.join(ROOT_KEY)).unwrap();
+    std::fs::remove_file(&layout.root_key).unwrap();
+    std::fs::create_dir(&layout.root_key).unwrap();
     assert_eq!(Ca::open_or_create(dir.path(), &zone(), NOW).unwrap().root, first.root);
     std::fs::remove_dir_all(root_folder).unwrap();
     let again = Ca::open_or_create(dir.path(), &zone(), NOW).unwrap();
@@ -161,12 +188,19 @@ fn keys_are_private_and_the_roots_is_never_opened_again() {
 #[test]
 fn what_is_wrong_on_disk_is_said_and_never_replaced() {
     type Harm = fn(&Layout);
-    let cases: [(&str, Harm); 6] = [
-        ("intermediate.key is missing", |at| std::fs::remove_file(&at.intermediate_key).unwrap()),
+    fn swap(at: &Layout, from: &str, to: &str) {
+        let file = at.issuer.key();
+        let text = std::fs::read_to_string(file).unwrap();
+        let (start, end) = (format!("-----BEGIN {from}"), format!("END {from}-----\n"));
+        let cut = text.find(&start).unwrap()..text.find(&end).unwrap() + end.len();
+        std::fs::write(file, format!("{}{to}{}", &text[..cut.start], &text[cut.end..])).unwrap();
+    }
+    let cases: [(&str, Harm); 9] = [
+        ("intermediate-and-key.pem is missing", |at| std::fs::remove_file(at.issuer.key()).unwrap()),
         ("root.pem is missing", |at| std::fs::remove_file(&at.root).unwrap()),
         ("may be read by others (mode 0644)", |at| {
             let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            std::fs::set_permissions(&at.intermediate_key, open).unwrap();
+            std::fs::set_permissions(at.issuer.key(), open).unwrap();
         }),
         ("no certificate in it", |at| std::fs::write(&at.root, "").unwrap()),
         ("do not belong together", |at| {
@@ -174,12 +208,18 @@ fn what_is_wrong_on_disk_is_said_and_never_replaced() {
             std::fs::write(&at.root, rcgen_pem(&ca.root)).unwrap();
         }),
         ("do not belong together", |at| {
-            std::fs::write(&at.intermediate_key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+            swap(at, "PRIVATE KEY", &KeyPair::generate().unwrap().serialize_pem());
         }),
+        ("do not belong together", |at| {
+            let (_other, ca) = made();
+            swap(at, "CERTIFICATE", &rcgen_pem(&ca.intermediate));
+        }),
+        ("no private key in PEM", |at| swap(at, "PRIVATE KEY", "")),
+        ("no certificate in it", |at| swap(at, "CERTIFICATE", "")),
     ];
     for (part, harm) in cases {
         let (dir, _) = made();
-        harm(&Layout::of(dir.path()));
+        harm(&layout(&dir));
         let error = Ca::open_or_create(dir.path(), &zone(), NOW).unwrap_err().to_string();
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -188,12 +228,38 @@ fn what_is_wrong_on_disk_is_said_and_never_replaced() {
 #[test]
 fn another_zone_a_wrong_clock_and_the_end_are_told_apart() {
     let (dir, ca) = made();
-    let error = |zone: &str, now| {
-        Ca::open_or_create(dir.path(), &zone.parse().unwrap(), now).unwrap_err().to_string()
-    };
+    let second = std::time::Duration::from_secs(1);
+    let error =
+        |zone: &str, now| Ca::reopen(dir.path(), &zone.parse().unwrap(), now).unwrap_err().to_string();
     assert!(error("internal", NOW).contains("is a CA for home.arpa, and the zone is internal"));
-    assert!(error("home.arpa", Timestamp::UNIX_EPOCH).contains("timedatectl"));
-    assert!(error("home.arpa", ca.ends + std::time::Duration::from_secs(1)).contains("ended at 2046-"));
+    assert!(error("home.arpa", ca.root_ends + second).contains("root.pem ended at 2046-"));
+    let ended = error("home.arpa", ca.ends + second);
+    assert!(ended.contains("ended at 2036-") && ended.contains("ztgate certs rotate"), "{ended}");
+    let behind = error("home.arpa", ca.begins - second);
+    assert!(behind.contains("begins at 2026-10-31") && behind.contains("timedatectl"), "{behind}");
+
+    let at_1970 = Ca::open_or_create(dir.path(), &zone(), Timestamp::UNIX_EPOCH).unwrap_err().to_string();
+    assert!(at_1970.contains("timedatectl"), "{at_1970}");
+}
+
+/// Neither a clock that is wrong at boot nor an end that nobody saw coming keeps a gateway from starting.
+#[test]
+fn a_ca_that_is_void_by_the_clock_is_opened_and_says_so() {
+    let (dir, ca) = made();
+    let day = std::time::Duration::from_secs(86_400);
+    for (now, void) in [
+        (NOW, false),
+        (ca.begins - day, true),
+        (ca.ends + day, true),
+        (ca.root_ends + day, true),
+        (ca.ends - day, false),
+    ] {
+        let opened = Ca::open_or_create(dir.path(), &zone(), now).unwrap();
+        assert_eq!(opened.void(now).is_some(), void, "{now}");
+        let leaf = opened.leaf("wiki.home.arpa", now).unwrap();
+        let facts = pem::facts(Path::new("leaf"), &leaf.cert[0]).unwrap();
+        assert!(facts.begins <= facts.ends && facts.ends <= ca.ends, "{now}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `ztgate audit --control`: who was let in and put out, by whom and why.
+//! `ztgate audit --control`: who was let in and put out, by whom, why and from where.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -52,10 +52,13 @@ fn chosen(mut events: Vec<Event>, args: &AuditArgs) -> Vec<Event> {
 }
 
 fn render(events: &[Event], devices: &[DeviceView], now: &Zoned, style: Style) -> String {
-    let names: HashMap<MemberId, String> = devices
-        .iter()
-        .filter_map(|device| Some((device.member, device.name.as_ref()?.to_string())))
-        .collect();
+    let name = |device: &DeviceView| match &device.name {
+        Some(name) => Some(name.to_string()),
+        // In its history stands what concerns the network as a whole.
+        None => device.own.then(|| "(this gateway)".to_owned()),
+    };
+    let names: HashMap<MemberId, String> =
+        devices.iter().filter_map(|device| Some((device.member, name(device)?))).collect();
     let called = |member: MemberId| names.get(&member).cloned().unwrap_or_else(|| member.to_string());
     history::render(events, Some(&called), now, style)
 }
@@ -65,6 +68,7 @@ mod tests {
     use super::*;
     use crate::cli::devices::tests::{devices, event, now};
     use crate::model::MemberState::{Active, Pending, Revoked};
+    use crate::sync::ChangeOrigin;
 
     fn events() -> Vec<Event> {
         vec![
@@ -77,16 +81,26 @@ mod tests {
                 "admitted as red-phone",
                 "root",
             ),
-            event("2026-11-22T20:00:00Z", "a000000009", Some(Active), Revoked, "deauthorised", "controller"),
+            Event {
+                origin: Some(ChangeOrigin::Controller { controller: "local".to_owned(), url: None }),
+                ..event(
+                    "2026-11-22T20:00:00Z",
+                    "a000000009",
+                    Some(Active),
+                    Revoked,
+                    "deauthorised",
+                    "controller",
+                )
+            },
         ]
     }
 
     #[test]
     fn records_are_a_line_each_with_the_name_of_today() {
         insta::assert_snapshot!(render(&events(), &devices(), &now(), Style::PLAIN), @r"
-        2026-07-20 15:00:07 CEST  red-phone   pending            ztgate      knocked
-        2026-11-20 14:05:00 CET   red-phone   pending -> active  root        admitted as red-phone
-        2026-11-22 21:00:00 CET   a000000009  active -> revoked  controller  deauthorised
+        2026-07-20 15:00:07 CEST  red-phone   pending            ztgate                        knocked
+        2026-11-20 14:05:00 CET   red-phone   pending -> active  root                          admitted as red-phone
+        2026-11-22 21:00:00 CET   a000000009  active -> revoked  controller  local controller  deauthorised
         ");
     }
 

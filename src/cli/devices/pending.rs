@@ -34,7 +34,7 @@ pub(super) fn render(
         all.iter().flat_map(|device| [&device.name, &device.owner]).flatten().map(Label::as_str).collect();
     taken.extend(all.iter().flat_map(|device| &device.groups).map(Label::as_str));
     for (line, device) in lines.zip(waiting) {
-        let name = suggested(device.label.as_deref().unwrap_or_default());
+        let name = Label::suggested(device.label.as_deref().unwrap_or_default());
         let name = name.filter(|name| !taken.contains(name.as_str()));
         let name = name.map_or("NAME".to_owned(), |name| name.to_string());
         let command = format!("ztgate admit {} --name {name}", device.member);
@@ -71,36 +71,6 @@ fn cut_labels(rows: &mut [Vec<(Tone, String)>], width: usize) {
     for (_, label) in rows.iter_mut().map(|row| &mut row[LABEL]) {
         if label.chars().count() > room {
             *label = label.chars().take(room - 1).chain(['…']).collect();
-        }
-    }
-}
-
-/// A name made of the controller's label; `None` where nothing is left of that.
-fn suggested(label: &str) -> Option<Label> {
-    let words: Vec<String> = label
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_ascii_lowercase)
-        .collect();
-    words.join("-").parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_suggest_names_that_can_be_typed() {
-        for (label, name) in [
-            ("New TV", Some("new-tv")),
-            ("  Mum's iPhone (2)", Some("mum-s-iphone-2")),
-            ("$(reboot)", Some("reboot")),
-            ("кухня", None),
-            ("", None),
-            ("C4C8812898", None),
-            (&"x".repeat(64), None),
-        ] {
-            assert_eq!(suggested(label).as_ref().map(Label::as_str), name, "{label}");
         }
     }
 }

@@ -5,7 +5,7 @@ use jiff::Zoned;
 use super::*;
 use crate::cli::style::Style;
 use crate::model::MemberState::{Active, Expired, Pending, Revoked};
-use crate::sync::Event;
+use crate::sync::{Caller, ChangeOrigin, Event};
 
 pub fn now() -> Zoned {
     "2026-11-23T15:00:00+01:00[Europe/Berlin]".parse().unwrap()
@@ -26,6 +26,7 @@ pub fn event(
         to,
         why: why.to_owned(),
         who: who.to_owned(),
+        origin: None,
     }
 }
 
@@ -191,7 +192,14 @@ fn everything_about_one() {
     let events = [
         event("2026-07-20T13:00:07Z", "c4c8812898", None, Pending, "knocked", "ztgate"),
         event("2026-11-20T13:05:00Z", "c4c8812898", Some(Pending), Active, "admitted as red-phone", "root"),
-        event("2026-11-21T08:00:00Z", "c4c8812898", Some(Active), Active, "owner mum", "root"),
+        Event {
+            origin: Some(ChangeOrigin::Socket(Caller {
+                login: Some("mum".to_owned()),
+                terminal: Some("pts/3".to_owned()),
+                claimed_ssh: "192.168.1.20".parse().ok(),
+            })),
+            ..event("2026-11-21T08:00:00Z", "c4c8812898", Some(Active), Active, "owner mum", "root")
+        },
     ];
     insta::assert_snapshot!(show::render(&devices[0], &events, &now(), Style::PLAIN), @r"
     name         red-phone
@@ -210,9 +218,9 @@ fn everything_about_one() {
     identity     proved
     public key   c4c8812898:0:abcdef
 
-    2026-07-20 15:00:07 CEST  pending            ztgate  knocked
-    2026-11-20 14:05:00 CET   pending -> active  root    admitted as red-phone
-    2026-11-21 09:00:00 CET   active             root    owner mum
+    2026-07-20 15:00:07 CEST  pending            ztgate                                                   knocked
+    2026-11-20 14:05:00 CET   pending -> active  root                                                     admitted as red-phone
+    2026-11-21 09:00:00 CET   active             root    pts/3, says login mum, by SSH from 192.168.1.20  owner mum
     ");
     insta::assert_snapshot!(show::render(&devices[3], &[], &now(), Style::PLAIN), @r"
     name        old-phone

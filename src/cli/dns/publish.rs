@@ -1,6 +1,7 @@
 //! `ztgate dns publish`: the records of `[publish]` at the domain's own name server, as a diff, and changed after a yes.
 //!
-//! It talks to the server itself, with or without a running gateway, which does the same by itself every few minutes.
+//! It talks to the server itself, with or without a running gateway, which does the same by itself every few minutes. Without
+//! `[publish]` it takes back what was published before, which the gateway never does by itself.
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
@@ -42,19 +43,25 @@ pub fn run(args: &PublishArgs, file: &Path, out: &mut dyn Write, style: Style) -
         return Ok(ExitCode::from(crate::cli::WRONG));
     }
     let config = crate::cli::load(file)?;
-    let (Some(publish), Some(publisher)) = (&config.publish, Publisher::of(&config, Arc::new(SystemClock)))
-    else {
+    let Some(publisher) = Publisher::of(&config, Arc::new(SystemClock)) else {
         eprintln!(
-            "ztgate: there is nothing to publish: add [publish] and [nameserver] to {}, with services = true for example",
+            "ztgate: there is no server to publish at: add [nameserver] with server, key and secret_file to {}",
             file.display()
         );
         return Ok(ExitCode::from(crate::cli::WRONG));
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let overlay = if publish.services { overlay(file, &config, &runtime)? } else { Vec::new() };
+    let services = config.publish.as_ref().is_some_and(|publish| publish.services);
+    let overlay = if services { overlay(file, &config, &runtime)? } else { Vec::new() };
     runtime.block_on(async {
-        let (house, trouble) = house(publish).await;
-        let wanted = publish::wanted(&config, publish, &overlay, house.as_ref());
+        let (wanted, trouble) = match &config.publish {
+            Some(publish) => {
+                let (house, trouble) = house(publish).await;
+                (publish::wanted(&config, publish, &overlay, house.as_ref()), trouble)
+            }
+            // Whoever took [publish] away wants the records away, too.
+            None => (Wanted::default(), None),
+        };
         let plan = publisher.look(&wanted, args.adopt).await?;
         if !args.json {
             out.write_all(render(&plan, &wanted, style).as_bytes())?;

@@ -35,14 +35,17 @@ fn of(certificates: &CertificatesStatus, now: Timestamp) -> (Tone, String) {
         text.push_str(&format!("  none yet, so the {serves} serves"));
         tone = Tone::Odd;
     }
-    if let Some(failure) = &acme.last_error {
-        let why = foreign(&failure.why);
-        text.push_str(&format!("  failed {}: {why}", distance(failure.at, now)));
-        tone = if tone == Tone::Bad { Tone::Bad } else { Tone::Odd };
-    }
+    let verb = match &acme.last_error {
+        Some(failure) => {
+            text.push_str(&format!("; failed {}: {}", distance(failure.at, now), foreign(&failure.why)));
+            tone = if tone == Tone::Bad { Tone::Bad } else { Tone::Odd };
+            "tried again"
+        }
+        None => "renewed",
+    };
     match acme.next {
-        Some(next) if next > now => text.push_str(&format!("  next asked for {}", distance(next, now))),
-        _ => text.push_str("  being asked for"),
+        Some(next) if next > now => text.push_str(&format!("; {verb} {}", distance(next, now))),
+        _ => text.push_str("; being asked for"),
     }
     (tone, text)
 }
@@ -89,7 +92,7 @@ fn lines(publish: &PublishStatus, now: Timestamp) -> Vec<(Tone, String)> {
     };
     let fault = |fault: &Fault| {
         let since = distance(fault.since, now);
-        (Tone::Bad, format!("since {}: {}", since.trim_end_matches(" ago"), foreign(&fault.why)))
+        (Tone::Bad, format!("for {}: {}", since.trim_end_matches(" ago"), foreign(&fault.why)))
     };
     let mut lines = vec![(Tone::Plain, format!("{}  {checked}", publish.server))];
     lines.extend(publish.server_error.iter().map(fault));
@@ -141,7 +144,14 @@ mod tests {
         .map(|certificates| of(certificates, now))
         .map(|(tone, text)| format!("{tone:?}: {text}"))
         .collect();
-        insta::assert_snapshot!(texts.join("\n"), @"");
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        Plain: private CA for home.arpa
+        Odd: /etc/ztgate/chain.pem  ends in 2 days
+        Odd: https://ca.example/dir  none yet, so the private CA for home.arpa serves; being asked for
+        Odd: https://ca.example/dir  none yet, so the private CA for home.arpa serves; failed 2 h ago: no answer; tried again in 15 min
+        Plain: https://ca.example/dir  ends in 60 days; renewed in 30 days
+        Bad: https://ca.example/dir  ended 24 h ago; failed 2 h ago: no answer; tried again in 60 min
+        ");
     }
 
     #[test]
@@ -184,6 +194,10 @@ mod tests {
         };
         let texts: Vec<String> =
             lines(&publish, now).into_iter().map(|(tone, text)| format!("{tone:?}: {text}")).collect();
-        insta::assert_snapshot!(texts.join("\n"), @"");
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        Plain: ns1.example.org  8 records, looked at 2 min ago
+        Bad: for 60 min: no answer
+        Odd: not ours, left alone: gate.home.example.org A; ztgate dns publish --adopt takes them
+        ");
     }
 }

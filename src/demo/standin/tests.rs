@@ -133,6 +133,31 @@ async fn both_controllers_tell_the_same() {
     assert_eq!(local, central);
 }
 
+/// Whoever asks to join asks the controller's node, let in or not; only this machine's node is asked by the poll itself.
+#[tokio::test]
+async fn a_controller_on_another_machine_tells_whom_its_node_hears() {
+    let world = World::new().await;
+    let token = world.token("s3cret");
+    let [local, _] = world.controllers();
+    let local = local.view().await.unwrap();
+    assert!(local.members.iter().all(|member| member.last_seen.is_none()));
+    let remote = LocalController::remote(&world.node.url(), &token, network()).unwrap().view().await.unwrap();
+    for member in &remote.members {
+        // A node does not hear itself.
+        assert_eq!(member.last_seen.is_some(), member.id != id("5e02d9cb41"), "{}", member.id);
+        assert_eq!(member.physical.is_some(), member.last_seen.is_some(), "{}", member.id);
+    }
+    // One that says nothing of its peers takes nothing from the rest.
+    let url = replay(&[
+        ("/controller/network/5e02d9cb41c0ffee", fixture!("controller_network_one")),
+        ("/unstable/controller/network/5e02d9cb41c0ffee/member", fixture!("unstable_member_list")),
+    ])
+    .await;
+    let silent = LocalController::remote(&url, &token, network()).unwrap().view().await.unwrap();
+    assert_eq!(labels(&silent), labels(&remote));
+    assert!(silent.members.iter().all(|member| member.last_seen.is_none()));
+}
+
 #[tokio::test]
 async fn without_the_list_of_records_they_are_read_one_by_one() {
     let world = World::new().await;

@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use crate::linux::interfaces;
 
@@ -12,27 +10,12 @@ const FILE: &str = "/etc/resolv.conf";
 /// That file speaks of no other port.
 const PORT: u16 = 53;
 
-/// What a file was at one moment, told by its metadata alone. A symbolic link is followed, so that systemd-resolved,
-/// NetworkManager and WSL2, who write or swap the file behind it, are noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp(Option<[i64; 4]>);
-
-/// Changes whenever [`system_servers`] may have something new to say. Costs one stat(2).
-pub fn system_stamp() -> Stamp {
-    stamp(Path::new(FILE))
-}
-
 /// The system's own resolvers now, each once, without the ones that are this gateway: its `own` addresses, if it answers
 /// on the port that resolvers are asked at.
 pub fn system_servers(own: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     let text = fs::read_to_string(FILE).unwrap_or_default();
     let index = |name: &str| interfaces::interface(name).ok().flatten().map(|interface| interface.index);
     servers(&text, index, own, port)
-}
-
-fn stamp(file: &Path) -> Stamp {
-    let read = |data: fs::Metadata| [data.ino() as i64, data.mtime(), data.mtime_nsec(), data.size() as i64];
-    Stamp(fs::metadata(file).ok().map(read))
 }
 
 fn servers(text: &str, index: impl Fn(&str) -> Option<u32>, own: &[IpAddr], port: u16) -> Vec<SocketAddr> {
@@ -84,23 +67,5 @@ mod tests {
         let text = "nameserver 10.9.8.1\nnameserver 127.0.0.53\nnameserver fd00::1\n";
         assert_eq!(read(text, &["10.9.8.1", "fd00::1"], 53), ["127.0.0.53:53"]);
         assert_eq!(read(text, &["10.9.8.1"], 5353), ["10.9.8.1:53", "127.0.0.53:53", "[fd00::1]:53"]);
-    }
-
-    #[test]
-    fn a_stamp_tells_an_edit_and_a_swap() {
-        let folder = tempfile::tempdir().unwrap();
-        let (link, first, second) =
-            (folder.path().join("resolv.conf"), folder.path().join("first"), folder.path().join("second"));
-        assert_eq!(stamp(&link), stamp(&first), "neither is there");
-        fs::write(&first, "nameserver 192.168.1.1\n").unwrap();
-        fs::write(&second, "nameserver 192.168.1.2\n").unwrap();
-        std::os::unix::fs::symlink(&first, &link).unwrap();
-        let before = stamp(&link);
-        assert_eq!(before, stamp(&link));
-        fs::write(&first, "nameserver 192.168.1.10\n").unwrap();
-        let edited = stamp(&link);
-        fs::remove_file(&link).unwrap();
-        std::os::unix::fs::symlink(&second, &link).unwrap();
-        assert!(before != edited && edited != stamp(&link));
     }
 }

@@ -39,6 +39,8 @@ pub(super) fn words(
     let id = member.map_or("this device".to_owned(), |member| member.to_string());
     let whois = member.map(|member| format!("ztgate whois {member}"));
     let admit = member.map(|member| format!("ztgate admit {member} --name {}", device.unwrap_or("NAME")));
+    // The controller knows nothing of it yet, so it cannot wait.
+    let ahead = admit.as_ref().map(|admit| format!("{admit} --ahead"));
     let restore = member.map(|member| match device {
         Some(device) => format!("ztgate restore {device}"),
         None => format!("ztgate restore {member}"),
@@ -85,9 +87,10 @@ pub(super) fn words(
             "This device is not known here",
             "The network's controller does not know this device as a member.",
             &format!(
-                "Leave the network in the ZeroTier app and join it again, then ask the person in charge to admit {id}."
+                "Ask the person in charge to admit {id}. If that does not help, leave the network in the ZeroTier app and join \
+                 it again."
             ),
-            whois,
+            ahead,
         ),
         RefusalCode::AddressNotYours => tell(
             Tone::Alarm,

@@ -1,6 +1,7 @@
 //! What the store keeps of members.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -85,12 +86,14 @@ pub struct Presence {
 
 /// What the controller is still to be told of a member. On disk before the controller is told of a right, and until it has
 /// shown that it knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     pub authorize: bool,
     pub since: Timestamp,
     /// Who wants it.
     pub who: String,
+    /// From where they said so.
+    pub origin: Option<ChangeOrigin>,
 }
 
 /// One member, as the store keeps it.
@@ -158,7 +161,7 @@ pub struct StoredRoster {
 }
 
 /// One change of a member's state, for the control log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub time: Timestamp,
     pub member: MemberId,
@@ -169,4 +172,65 @@ pub struct Change {
     pub why: String,
     /// Who did it: a user of this machine, `controller`, `clock`, or `ztgate` by itself.
     pub who: String,
+    /// From where; `None` for what was recorded before that was asked.
+    pub origin: Option<ChangeOrigin>,
+}
+
+/// From where a change came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ChangeOrigin {
+    /// The admin socket, opened by a process of this machine.
+    Socket(Caller),
+    /// What the controller says.
+    Controller {
+        /// Of which kind it is: `local`, `remote` or `central`.
+        controller: String,
+        /// Where it is; `None` for the one in this machine's node.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        url: Option<String>,
+    },
+    /// The gateway's own clock.
+    Clock,
+    /// The gateway's configuration.
+    Config,
+}
+
+/// What is known of the process that opened the admin socket, besides its user. All of it is left out where nobody tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The user as whom its session was logged in: the person behind `sudo`. The session's word, for one that has none yet (a
+    /// daemon's, cron's) may give itself any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// Its terminal, `pts/3` say. The kernel's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<String>,
+    /// From where that user came by SSH. The process's own word, which proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_ssh: Option<IpAddr>,
+}
+
+impl fmt::Display for ChangeOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(caller) => caller.fmt(f),
+            Self::Controller { controller, url: None } => write!(f, "{controller} controller"),
+            Self::Controller { controller, url: Some(url) } => write!(f, "{controller} controller {url}"),
+            Self::Clock => f.write_str("the gateway's clock"),
+            Self::Config => f.write_str("ztgate.toml"),
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.terminal.as_deref().unwrap_or("this machine"))?;
+        match (&self.login, self.claimed_ssh) {
+            (Some(login), Some(client)) => write!(f, ", says login {login}, by SSH from {client}"),
+            (Some(login), None) => write!(f, ", says login {login}"),
+            (None, Some(client)) => write!(f, ", says by SSH from {client}"),
+            (None, None) => Ok(()),
+        }
+    }
 }

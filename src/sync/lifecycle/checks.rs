@@ -22,7 +22,7 @@ impl Desk<'_> {
             .min();
         let hint = match meant {
             Some((_, other)) => format!("did you mean {other}?"),
-            None => "see who waits: ztgate devices --pending".to_owned(),
+            None => "ztgate devices --pending lists who does.".to_owned(),
         };
         OrderError::declined(format!(
             "{id} does not wait here; {hint} To admit it before it knocks, add --ahead"
@@ -55,9 +55,9 @@ impl Desk<'_> {
 
     pub(super) fn is_in_future(&self, until: Option<Timestamp>) -> Result<(), OrderError> {
         match until {
-            Some(until) if until <= self.now => {
-                Err(OrderError::declined(format!("{until} has passed already; say when it ends: --for 24h")))
-            }
+            Some(until) if until <= self.now => Err(OrderError::declined(format!(
+                "{until:.0} has passed already; say when it ends: --for 24h"
+            ))),
             _ => Ok(()),
         }
     }

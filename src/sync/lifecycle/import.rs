@@ -14,7 +14,7 @@ impl Desk<'_> {
                 (profile.until.filter(|until| *until <= self.now), &profile.name)
             {
                 // A list kept in git outlives its guests; one of them is no reason to take nobody.
-                self.draft.notes.push(format!("{name} is passed over: its time was up at {until}"));
+                self.draft.notes.push(format!("{name} is passed over: its time was up at {until:.0}"));
                 continue;
             }
             match self.member(*id).map(|member| (member.state, called(member))) {

@@ -51,4 +51,19 @@ impl RosterTask {
         }
         .boxed()
     }
+
+    /// This machine's own member: as its node says, or until it speaks, as it said last.
+    pub(super) fn own(&self) -> Option<MemberId> {
+        self.gateway.or(self.remembered)
+    }
+
+    /// Keeps which member this machine is, after whatever else an answer said: that must not wait for the disk.
+    pub(super) fn keep_own(&mut self) {
+        let Some(own) = self.gateway.filter(|own| self.remembered != Some(*own)) else { return };
+        match self.store.save_own(own) {
+            Ok(()) => self.remembered = Some(own),
+            // The next answer tells it again.
+            Err(error) => tracing::debug!("which member this machine is, is not kept yet: {error}"),
+        }
+    }
 }

@@ -3,22 +3,25 @@
 //! Rights that shrink do not wait for either: they hold here from the moment the order is heard.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::RosterTask;
+use super::syncs::Sync;
 use crate::model::{MemberId, MemberState, Moment};
-use crate::store::{Change, Intent, StoredRoster};
+use crate::store::{Change, Intent, MembersError, StoredRoster};
 use crate::sync::lifecycle::{self, Draft};
 use crate::sync::order::{
-    Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Reply, Request,
+    Actor, AtTheController, Changed, Difference, Done, Event, Order, OrderError, Profile, Reply, Request,
 };
 use crate::zerotier::ApiError;
 
 /// How long a person waits for the controller before being told that it will be told later.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Between two attempts to tell the controller the same thing: twice as long each time, up to a minute.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -35,6 +38,8 @@ const TELL: Duration = Duration::from_secs(20);
 #[derive(Default)]
 pub(super) struct Desk {
     pub telling: Option<BoxFuture<'static, Told>>,
+    /// Of whom it was told last.
+    told_of: Option<MemberId>,
     /// Attempts that failed.
     pub troubles: HashMap<MemberId, Trouble>,
     /// When the controller last showed that it knows what it was told.
@@ -44,8 +49,8 @@ pub(super) struct Desk {
     pub unaddressed: HashMap<MemberId, Instant>,
     /// When to ask the controller about them again.
     pub look_again: Option<Instant>,
-    /// Who asked how gateway and controller differ, and since when: no older answer will do.
-    syncs: Vec<(bool, Moment, Reply<Done>)>,
+    /// Who asked how gateway and controller differ.
+    pub syncs: Vec<Sync>,
     /// When to try again to write what the disk did not take.
     pub keep_again: Option<Instant>,
     /// How gateway and controller differed at the last look.
@@ -55,9 +60,17 @@ pub(super) struct Desk {
 /// The controller's answer to one telling.
 pub(super) struct Told {
     member: MemberId,
-    authorize: bool,
-    /// Whether it has it authorised now, or why not, and when to come back if it says so.
-    result: Result<bool, (String, Option<Duration>)>,
+    pub authorize: bool,
+    /// What it shows now, or why not, and when to come back if it says so.
+    result: Result<Seen, (String, Option<Duration>)>,
+}
+
+/// What the controller showed when it was asked again.
+#[derive(Default)]
+struct Seen {
+    authorized: bool,
+    /// When its record was made.
+    made: Option<Timestamp>,
 }
 
 pub(super) struct Trouble {
@@ -68,21 +81,16 @@ pub(super) struct Trouble {
 
 /// Somebody who waits for the controller to know.
 pub(super) struct Waiting {
-    done: Done,
-    open: HashSet<MemberId>,
+    pub done: Done,
+    pub open: HashSet<MemberId>,
     pub until: Instant,
-    reply: Reply<Done>,
+    pub reply: Reply<Done>,
 }
 
 impl Desk {
     /// Whether the controller was told something of a member after it was asked about everything.
     pub fn was_told_after(&self, member: MemberId, asked: Moment) -> bool {
         self.told.get(&member).is_some_and(|&told| told >= asked)
-    }
-
-    /// Whether a person waits to have controller and gateway brought in step.
-    pub fn sync_was_ordered(&self) -> bool {
-        self.syncs.iter().any(|(dry_run, ..)| !dry_run)
     }
 
     pub fn trouble(&self, member: MemberId) -> Option<&str> {
@@ -105,29 +113,31 @@ impl RosterTask {
         match request {
             Request::CarryOut { order, by, reply } => self.carry_out(&order, &by, reply),
             Request::History { member, reply } => {
-                let _ = reply.send(self.history(member));
+                let history = self.store.history();
+                // A long one must not keep a revocation waiting.
+                tokio::task::spawn_blocking(move || {
+                    let told = |error: MembersError| OrderError::too_early(error.to_string());
+                    let changes = history.changes(member).map_err(told);
+                    let _ = reply.send(changes.map(|changes| changes.into_iter().map(event).collect()));
+                });
             }
         }
     }
 
-    fn history(&self, member: Option<MemberId>) -> Result<Vec<Event>, OrderError> {
-        let changes = self.store.changes(member).map_err(|error| OrderError::too_early(error.to_string()))?;
-        Ok(changes.into_iter().map(event).collect())
-    }
-
     fn carry_out(&mut self, order: &Order, by: &Actor, reply: Reply<Done>) {
         if let Order::Sync { dry_run } = *order {
-            self.desk.syncs.push((dry_run, self.clock.instant(), reply));
+            self.desk.syncs.push(Sync { dry_run, by: by.clone(), since: self.clock.instant(), reply });
             self.poll_now.notify_one();
             return;
         }
-        let config = self.config.borrow().clone();
+        // Held until the names are told: a new configuration is either looked at here, or looks at them itself.
+        let config = self.config.borrow();
         let drafted = if self.first_start {
             let why =
                 "the gateway has not heard from the controller yet; `ztgate status` tells what it waits for";
             Err(OrderError::too_early(why))
         } else {
-            lifecycle::draft(order, &self.known, &config, self.gateway, by, self.clock.now())
+            lifecycle::draft(order, &self.known, &config, self.own(), by, self.clock.now())
         };
         let draft = match drafted {
             Ok(draft) => draft,
@@ -136,21 +146,27 @@ impl RosterTask {
                 return;
             }
         };
-        let dry_run = matches!(order, Order::Import { dry_run: true, .. });
-        if dry_run || draft.is_empty() {
+        if matches!(order, Order::Import { dry_run: true, .. }) {
+            let _ = reply.send(Ok(self.would_be_done(&draft)));
+            return;
+        }
+        if draft.is_empty() {
             let _ = reply.send(Ok(self.done(&draft)));
             return;
         }
+        self.naming.send_replace(names_of(&draft));
+        drop(config);
         let mut done = self.done(&draft);
-        match self.put_in_force(&draft) {
+        let open = self.to_tell_anew(&draft);
+        let in_force = self.put_in_force(&draft);
+        self.naming.send_replace(Arc::default());
+        match in_force {
             Ok(not_kept) => done.notes.extend(not_kept),
             Err(error) => {
                 let _ = reply.send(Err(error));
                 return;
             }
         }
-        let open: HashSet<MemberId> =
-            draft.touched.iter().map(|(id, _)| *id).filter(|id| self.known.outbox.contains_key(id)).collect();
         for id in &open {
             // A person who asks is not made to wait for a pause.
             self.desk.troubles.remove(id);
@@ -174,11 +190,7 @@ impl RosterTask {
         let before = std::mem::replace(&mut self.known, draft.next.clone());
         self.publish();
         let mut not_kept = None;
-        if !widens && let Err(error) = self.write_over(&before, &draft.changes) {
-            let told = format!(
-                "it holds, but is not on disk yet, and a restart would forget it: {error}; it is written as soon as \
-                 that is possible"
-            );
+        if !widens && let Err(told) = self.write_over(&before, &draft.changes) {
             tracing::error!("{told}");
             not_kept = Some(told);
         }
@@ -186,16 +198,30 @@ impl RosterTask {
         Ok(not_kept)
     }
 
-    /// Writes what is known over what was.
-    pub(super) fn write_over(&mut self, before: &StoredRoster, changes: &[Change]) -> Result<(), OrderError> {
+    /// Writes what is known over what was; it is no widening. The error tells whether a restart would forget it.
+    pub(super) fn write_over(&mut self, before: &StoredRoster, changes: &[Change]) -> Result<(), String> {
         let next = self.known.clone();
         if next == *before && changes.is_empty() {
             return Ok(());
         }
         self.write(&next, changes).map_err(|error| {
             self.unkept.get_or_insert_default().extend_from_slice(changes);
-            OrderError::declined(error)
+            match self.hold() {
+                Ok(()) => format!(
+                    "it holds, and a restart keeps it, but it is not in the database yet: {error}; it is written as soon as \
+                     that is possible"
+                ),
+                Err(worse) => format!(
+                    "it holds, but is not on disk yet, and a restart would forget it: {error}; nor could it be put by: \
+                     {worse}; it is written as soon as that is possible"
+                ),
+            }
         })
+    }
+
+    /// Puts by what the database did not take, as far as it takes something from somebody.
+    pub(super) fn hold(&mut self) -> Result<(), MembersError> {
+        self.store.hold(&self.known, self.unkept.as_deref().unwrap_or_default())
     }
 
     pub(super) fn write(&mut self, next: &StoredRoster, changes: &[Change]) -> Result<(), String> {
@@ -206,7 +232,15 @@ impl RosterTask {
         Ok(())
     }
 
+    /// The devices of which a draft has something new to tell the controller. What it is to be told of the others, nobody
+    /// who asks for something else waits for.
+    fn to_tell_anew(&self, draft: &Draft) -> HashSet<MemberId> {
+        let touched = draft.touched.iter().map(|(id, _)| *id);
+        touched.filter(|id| draft.next.outbox.get(id) != self.known.outbox.get(id)).collect()
+    }
+
     fn done(&self, draft: &Draft) -> Done {
+        let anew = self.to_tell_anew(draft);
         let changed = |(id, told): &(MemberId, Vec<String>)| {
             let member = draft.next.members.iter().find(|member| member.id == *id);
             Changed {
@@ -214,7 +248,10 @@ impl RosterTask {
                 name: member.and_then(|member| member.profile.name.clone()),
                 state: member.map_or(MemberState::Pending, |member| member.state),
                 gateway: told.clone(),
-                controller: AtTheController::Nothing,
+                controller: match self.still_to_tell(*id).filter(|_| !anew.contains(id)) {
+                    Some(what) => AtTheController::Queued(what),
+                    None => AtTheController::Nothing,
+                },
             }
         };
         Done {
@@ -224,6 +261,19 @@ impl RosterTask {
         }
     }
 
+    /// What would come of a draft if all goes well.
+    fn would_be_done(&self, draft: &Draft) -> Done {
+        let mut done = self.done(draft);
+        let anew = self.to_tell_anew(draft);
+        for device in done.devices.iter_mut().filter(|device| anew.contains(&device.member)) {
+            let authorize = draft.next.outbox.get(&device.member).is_some_and(|intent| intent.authorize);
+            device.controller =
+                if authorize { AtTheController::Authorized } else { AtTheController::Deauthorized };
+        }
+        done.notes.push("a dry run: nothing was changed".to_owned());
+        done
+    }
+
     /// Begins to tell the controller the next thing, if there is one and nothing is being told.
     pub(super) fn tell_next(&mut self) {
         if self.desk.telling.is_some() {
@@ -231,13 +281,14 @@ impl RosterTask {
         }
         let Some((member, authorize)) = self.desk.next(&self.known.outbox, Instant::now()) else { return };
         let controller = self.controller.clone();
+        self.desk.told_of = Some(member);
         self.desk.telling = Some(
             async move {
                 let told = tokio::time::timeout(TELL, controller.set_authorized(member, authorize)).await;
                 let result = match told {
-                    Ok(Ok(seen)) => Ok(seen.authorized),
+                    Ok(Ok(seen)) => Ok(Seen { authorized: seen.authorized, made: seen.creation_time }),
                     // Whom it does not know it does not authorise.
-                    Ok(Err(ApiError::UnknownMember(..))) if !authorize => Ok(false),
+                    Ok(Err(ApiError::UnknownMember(..))) if !authorize => Ok(Seen::default()),
                     Ok(Err(error)) => Err((error.to_string(), error.retry_after())),
                     Err(_) => {
                         let why = format!(
@@ -263,9 +314,9 @@ impl RosterTask {
             return;
         }
         match result {
-            Ok(authorized) if authorized == authorize => {
+            Ok(Seen { authorized, made }) if authorized == authorize => {
                 self.desk.troubles.remove(&member);
-                self.knows(member, authorize);
+                self.knows(member, authorize, made);
             }
             Ok(_) => self.trouble(member, "it shows another word than it was given".to_owned(), None),
             Err((why, again)) => self.trouble(member, why, again),
@@ -273,9 +324,10 @@ impl RosterTask {
     }
 
     /// The controller has shown that it knows.
-    fn knows(&mut self, member: MemberId, authorize: bool) {
+    fn knows(&mut self, member: MemberId, authorize: bool, made: Option<Timestamp>) {
         let draft = if authorize {
-            let Some(draft) = lifecycle::granted(&self.known, member, self.clock.now()) else { return };
+            let now = self.clock.now();
+            let Some(draft) = lifecycle::granted(&self.known, member, made, now) else { return };
             if let Err(error) = self.write(&draft.next, &draft.changes) {
                 // The intent stays on disk, so nothing is lost: it is told again.
                 return self.trouble(member, error, None);
@@ -336,7 +388,7 @@ impl RosterTask {
     }
 
     /// Answers those for whom nothing is open any more.
-    fn answer_waiting(&mut self) {
+    pub(super) fn answer_waiting(&mut self) {
         let (ready, open) =
             std::mem::take(&mut self.desk.waiting).into_iter().partition(|waiting| waiting.open.is_empty());
         self.desk.waiting = open;
@@ -349,40 +401,33 @@ impl RosterTask {
     /// Answers those who have waited long enough.
     pub(super) fn give_up_waiting(&mut self) {
         let now = Instant::now();
+        let asked = self.desk.told_of.filter(|_| self.desk.telling.is_some());
         for waiting in self.desk.waiting.iter_mut().filter(|waiting| waiting.until <= now) {
             for member in std::mem::take(&mut waiting.open) {
                 if let Some(changed) =
                     waiting.done.devices.iter_mut().find(|changed| changed.member == member)
                 {
-                    changed.controller = AtTheController::Queued("it has not answered yet".to_owned());
+                    let why = if asked == Some(member) {
+                        "it has not answered yet"
+                    } else {
+                        "others are told first"
+                    };
+                    changed.controller = AtTheController::Queued(why.to_owned());
                 }
             }
         }
         self.answer_waiting();
     }
+}
 
-    /// Answers those who asked how gateway and controller differ, by what the controller was asked then.
-    pub(super) fn answer_syncs(&mut self, asked: Moment, error: Option<&str>) {
-        let (ready, later) =
-            std::mem::take(&mut self.desk.syncs).into_iter().partition(|(_, since, _)| *since <= asked);
-        self.desk.syncs = later;
-        let ready: Vec<_> = ready;
-        for (dry_run, _, reply) in ready {
-            let answer = match error {
-                Some(error) => {
-                    Err(OrderError::too_early(format!("the controller gives no good answer: {error}")))
-                }
-                None => Ok(Done { plan: self.desk.plan.clone(), ..Done::default() }),
-            };
-            if !dry_run {
-                self.desk.troubles.clear();
-            }
-            let _ = reply.send(answer);
-        }
-    }
+/// What the devices of a draft are to be called.
+fn names_of(draft: &Draft) -> Arc<[(MemberId, Profile)]> {
+    let touched: HashSet<MemberId> = draft.touched.iter().map(|(id, _)| *id).collect();
+    let members = draft.next.members.iter().filter(|member| touched.contains(&member.id));
+    members.map(|member| (member.id, member.profile.clone())).collect()
 }
 
 fn event(change: Change) -> Event {
-    let Change { time, member, from, to, why, who } = change;
-    Event { time, member, from, to, why, who }
+    let Change { time, member, from, to, why, who, origin } = change;
+    Event { time, member, from, to, why, who, origin }
 }

@@ -42,7 +42,7 @@ impl RosterTask {
     /// Expires those whose time has come, and gives notice of those whose time comes soon.
     pub(super) fn expire(&mut self) {
         let now = self.clock.now();
-        if let Some(draft) = lifecycle::expire(&self.known, self.gateway, now) {
+        if let Some(draft) = lifecycle::expire(&self.known, self.own(), now) {
             // It is no widening, so it holds whatever the disk says.
             let _ = self.put_in_force(&draft);
         }
@@ -50,7 +50,7 @@ impl RosterTask {
             .known
             .members
             .iter()
-            .filter(|member| expiry::is_due_notice(member, self.gateway, now))
+            .filter(|member| expiry::is_due_notice(member, self.own(), now))
             .map(|m| m.id)
             .collect();
         if due.is_empty() {
@@ -93,7 +93,7 @@ impl RosterTask {
     pub(super) fn until_due(&self) -> Duration {
         let (wall, now) = (self.clock.now(), Instant::now());
         let from_wall = |at: Timestamp| Duration::try_from(at.duration_since(wall)).unwrap_or_default();
-        let ends = expiry::next_moment(&self.known, self.gateway).map(from_wall);
+        let ends = expiry::next_moment(&self.known, self.own()).map(from_wall);
         let waits = self.desk.waiting.iter().map(|waiting| waiting.until.saturating_duration_since(now));
         let tells = self
             .known

@@ -54,7 +54,8 @@ fn load(folder: &Path) -> Arc<Config> {
     Arc::new(config::load(&folder.join("ztgate.toml")).unwrap())
 }
 
-fn start(folder: &Path) -> (RosterFeed, tokio::task::JoinHandle<()>) {
+/// Begins to keep the devices of a folder.
+pub(super) fn start(folder: &Path) -> (RosterFeed, tokio::task::JoinHandle<()>) {
     let (task, feed) =
         sync::start(watch::Sender::new(load(folder)).subscribe(), Arc::new(SystemClock)).unwrap();
     (feed, tokio::spawn(task.run()))
@@ -71,7 +72,7 @@ async fn the_child() {
     for number in done.. {
         let order = orders()[number % orders().len()].clone();
         notes.write_all(b"ask\n").unwrap();
-        let answer = feed.orders.carry_out(order, Actor("mum".to_owned())).await;
+        let answer = feed.orders.carry_out(order, Actor::named("mum")).await;
         let word = match answer.as_ref().map(|done| &done.devices[0].controller) {
             Ok(AtTheController::Queued(_)) => "queued",
             Ok(_) => "done",
@@ -202,7 +203,7 @@ async fn a_kill_at_any_moment_loses_nothing() {
         assert!(begin.elapsed() < SOON * 2, "it does not converge: {:#?}", feed.devices.borrow());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let look = feed.orders.carry_out(Order::Sync { dry_run: true }, Actor("mum".to_owned())).await.unwrap();
+    let look = feed.orders.carry_out(Order::Sync { dry_run: true }, Actor::named("mum")).await.unwrap();
     assert_eq!(look.plan, []);
     task.abort();
     let (kept, notes) = (on_disk(&folder), Notes::read(&folder));

@@ -8,20 +8,20 @@ use super::needs;
 use super::process::say;
 
 /// Chromium with a home of its own.
-struct Browser {
+pub struct Browser {
     program: PathBuf,
     home: PathBuf,
 }
 
 impl Browser {
-    fn open(folder: &Path) -> Option<Self> {
+    pub fn open(folder: &Path) -> Option<Self> {
         let home = folder.join("home");
         std::fs::create_dir_all(&home).unwrap();
         Some(Self { program: needs("chromium")?, home })
     }
 
     /// Makes it trust that certificate, as its users would.
-    fn trust(&self, certutil: &Path, root: &Path) {
+    pub fn trust(&self, certutil: &Path, root: &Path) {
         let store = self.home.join(".pki/nssdb");
         std::fs::create_dir_all(&store).unwrap();
         let store = format!("sql:{}", store.display());
@@ -32,6 +32,11 @@ impl Browser {
     /// The page as it is once it is loaded.
     fn dom(&self, url: &str) -> String {
         self.dump(&[], url)
+    }
+
+    /// The same where a rule of Chromium's says where names lead.
+    pub fn dom_where(&self, names: &str, url: &str) -> String {
+        self.dump(&[&format!("--host-resolver-rules={names}")], url)
     }
 
     /// Whether the page's scripts come to show those words. They have some seconds of the page's own clock, which waits
@@ -88,9 +93,16 @@ fn a_browser_that_trusts_the_root_opens_pages_and_websockets_over_tls() {
     let Some(browser) = Browser::open(door.folder.path()) else { return };
     let distrusted = browser.dom(&door.https("films", "/"));
     assert!(!distrusted.contains("You are"), "{distrusted}");
+    let distrusting = || {
+        let status = door.json(&["status", "--json"]);
+        let list = status["distrusting"].as_array().unwrap();
+        list.iter().map(|one| one["device"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(distrusting(), ["laptop"]);
     browser.trust(&certutil, &door.root());
     let films = browser.dom(&door.https("films", "/"));
     assert!(films.contains("You are <b>laptop</b>"), "{films}");
+    assert!(distrusting().is_empty());
     assert!(browser.comes_to_show(&door.https("chat", "/"), "Here now: laptop"));
 }
 

@@ -3,7 +3,9 @@
 
 mod aria2;
 mod browser;
+mod certs;
 mod cockpit;
+mod constraints;
 mod copyparty;
 mod curl;
 mod demo;

@@ -51,10 +51,8 @@ impl Named {
             "zone \"{zone}\" {{ type primary; file \"zone.db\"; allow-update {{ key ztgate; }}; }};"
         );
         std::fs::write(at.join("named.conf"), config).unwrap();
-        let records = format!(
-            "$TTL 300\n@ SOA ns1 admin 1 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n\
-             foreign A 192.0.2.7\nalias CNAME foreign\n"
-        );
+        let records = "$TTL 300\n@ SOA ns1 admin 1 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n\
+             foreign A 192.0.2.7\nalias CNAME foreign\n";
         std::fs::write(at.join("zone.db"), records).unwrap();
     }
 

@@ -100,7 +100,7 @@ async fn a_linux_device_finds_names_by_what_is_printed_for_it() {
     if !may_have_namespaces() {
         return eprintln!("skipped: root is needed for a network and a file system of one's own");
     }
-    let world = World::new().member("red-phone").start().await;
+    let world = World::new().member("red-phone").dns("").start().await;
     // Where the reverse names come from.
     world.network().change(|net| net.addresses = vec!["10.147.20.1/24".parse().unwrap()]);
     let folder = tempfile::tempdir().unwrap();

@@ -73,15 +73,17 @@ impl<'a> Device<'a> {
         name: &str,
         protocols: &[&[u8]],
     ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(root).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = trusting(root, rustls::ALL_VERSIONS);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        self.tls_with(config, name).await
+    }
+
+    /// The same by settings of the test's own.
+    pub async fn tls_with(
+        &self,
+        config: rustls::ClientConfig,
+        name: &str,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let name = ServerName::try_from(host(name)).unwrap();
         let stream = self.connect(self.world.ports.https).await;
         tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
@@ -123,6 +125,21 @@ impl<'a> Device<'a> {
         stream.set_nodelay(true).unwrap();
         Ok(stream)
     }
+}
+
+/// A client that trusts this root and speaks these versions.
+pub fn trusting(
+    root: CertificateDer<'_>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(root).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 /// A service's full name, unless it is one already.

@@ -23,14 +23,16 @@ use tokio::sync::watch;
 use ztgate::audit::Retention;
 use ztgate::config::{self, Config, Problems};
 use ztgate::demo::standin::{Fault, NodeStandin, REAL_MEMBERS, StandinHandle, StandinMember};
+use ztgate::dns;
 use ztgate::gateway::{self, Gateway};
+use ztgate::identity::Roster;
 use ztgate::linux::clock::SystemClock;
 use ztgate::model::{Clock, MemberId};
 use ztgate::overlay::{Overlay, OverlayState, Pinning};
 use ztgate::proxy::Limits;
 use ztgate::sync::{self, RosterFeed, RosterThread};
 
-pub use device::Device;
+pub use device::{Device, trusting};
 pub use plan::{Plan, reserve, secret_file};
 pub use upstream::{Upstream, echo};
 pub use wire::Wire;
@@ -47,6 +49,7 @@ pub const SOON: Duration = Duration::from_secs(5);
 pub struct World {
     plan: Plan,
     limits: Limits,
+    dns: dns::Limits,
     clock: Arc<dyn Clock>,
     folder: tempfile::TempDir,
 }
@@ -63,7 +66,13 @@ impl World {
             ..Limits::default()
         };
         let folder = tempfile::tempdir().unwrap();
-        Self { plan: Plan::default(), limits, clock: Arc::new(SystemClock), folder }
+        Self {
+            plan: Plan::default(),
+            limits,
+            dns: dns::Limits::default(),
+            clock: Arc::new(SystemClock),
+            folder,
+        }
     }
 
     /// An enrolled device, by this name in the device list.
@@ -121,20 +130,31 @@ impl World {
         self
     }
 
+    /// With DNS, and more lines in its paragraph.
+    pub fn dns(mut self, lines: &str) -> Self {
+        self.plan.dns = Some(lines.to_owned());
+        self
+    }
+
+    pub fn dns_limits(mut self, change: impl FnOnce(&mut dns::Limits)) -> Self {
+        change(&mut self.dns);
+        self
+    }
+
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
     }
 
     /// Starts everything, and waits until it serves.
     pub async fn start(self) -> Live {
-        let Self { mut plan, limits, clock, folder } = self;
+        let Self { mut plan, limits, dns, clock, folder } = self;
         let ports = Ports::reserve();
         let network = StandinHandle::new(plan.network());
         let node = NodeStandin::start(&network, TOKEN).await.unwrap();
         let upstreams = plan.start_upstreams();
         plan.write(folder.path(), &node.url(), &ports);
         let origin = Arc::new(SourceOrigin::new(NETWORK.parse().unwrap(), plan.sources()));
-        let parts = Parts { limits, clock, origin, folder };
+        let parts = Parts { limits, dns, clock, origin, folder };
         let started = parts.start();
         let live = Live { plan, parts, ports, network, upstreams, started: Some(started), node };
         live.serves().await;
@@ -145,6 +165,7 @@ impl World {
 /// What outlives a restart of the gateway.
 struct Parts {
     limits: Limits,
+    dns: dns::Limits,
     clock: Arc<dyn Clock>,
     origin: Arc<SourceOrigin>,
     folder: tempfile::TempDir,
@@ -184,6 +205,7 @@ impl Parts {
             pinning: watch::Sender::new(Pinning::On { ifindex: 0, pins: Arc::default() }).subscribe(),
             more_http_ports: Vec::new(),
             limits: self.limits.clone(),
+            dns: self.dns.clone(),
             audit: Retention::default(),
             threads: 1,
         };
@@ -245,6 +267,10 @@ impl Live {
         self.ports.https
     }
 
+    pub fn dns_port(&self) -> u16 {
+        self.ports.dns
+    }
+
     pub fn folder(&self) -> &Path {
         self.parts.folder.path()
     }
@@ -287,6 +313,11 @@ impl Live {
         self.started.as_ref().unwrap().feed.poll_now.notify_one();
         tokio::time::timeout(SOON, roster.changed()).await.expect("no new roster").unwrap();
         self.is_up_to_date().await;
+    }
+
+    /// The roster that was published last.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.started.as_ref().unwrap().feed.roster.borrow().clone().expect("no roster yet")
     }
 
     /// Makes node and controller fail from now on.
@@ -332,7 +363,9 @@ impl Live {
     async fn serves(&self) {
         let begin = Instant::now();
         let proved = self.plan.known() + 1;
-        while self.gateway().proved() < proved || !is_open(self.ports.http) || !is_open(self.ports.https) {
+        // Proved is what the newest roster says; requests are judged by it a moment later.
+        let ready = |gateway: &Gateway| gateway.proved() >= proved && gateway.is_up_to_date();
+        while !ready(self.gateway()) || !is_open(self.ports.http) || !is_open(self.ports.https) {
             assert!(
                 begin.elapsed() < SOON * 4,
                 "the gateway does not come up: {:?}",
@@ -340,6 +373,17 @@ impl Live {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        while self.plan.dns.is_some() && !self.answers_dns() {
+            assert!(begin.elapsed() < SOON * 4, "no DNS: {:?}", self.gateway().status().dns);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Whether its DNS sockets are there, or somebody else's in their place.
+    pub fn answers_dns(&self) -> bool {
+        // 07 is what an unconnected UDP socket is in.
+        let udp = format!("0100007F:{:04X} 00000000:0000 07", self.ports.dns);
+        is_open(self.ports.dns) && std::fs::read_to_string("/proc/net/udp").unwrap().contains(&udp)
     }
 }
 

@@ -54,9 +54,16 @@ impl Live {
         Order::Admit { id: self.id(device), profile, ahead: false }
     }
 
+    /// Waits until an order is on its way to the disk.
+    pub async fn gives_a_name(&self) {
+        let mut naming = self.started.as_ref().unwrap().feed.naming.clone();
+        let named = naming.wait_for(|naming| !naming.is_empty());
+        tokio::time::timeout(SOON, named).await.expect("no order gives a name").unwrap();
+    }
+
     /// Every device as lists show it.
     pub fn devices(&self) -> Vec<DeviceView> {
-        self.started.as_ref().unwrap().feed.devices.borrow().to_vec()
+        self.started.as_ref().unwrap().feed.devices.borrow().iter().map(|device| (**device).clone()).collect()
     }
 
     /// A device as lists show it.
@@ -119,5 +126,5 @@ pub fn label(text: &str) -> Label {
 
 /// Who orders here.
 fn mum() -> Actor {
-    Actor("mum".to_owned())
+    Actor::named("mum")
 }

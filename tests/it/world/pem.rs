@@ -22,6 +22,22 @@ impl Pair {
         Self { certificate: CertificateParams::new(names).unwrap().self_signed(&key).unwrap(), key }
     }
 
+    /// One that begins and ends with these years.
+    pub fn lasting(names: &[&str], from: i32, until: i32) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
+        (params.not_before, params.not_after) =
+            (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(until, 1, 1));
+        Self { certificate: params.self_signed(&key).unwrap(), key }
+    }
+
+    /// Writes both files.
+    pub fn write(&self, folder: &Path) {
+        self.write_certificate(folder);
+        self.write_key(folder);
+    }
+
     pub fn der(&self) -> CertificateDer<'static> {
         self.certificate.der().clone()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -25,6 +25,8 @@ pub struct Plan {
     services: Vec<Service>,
     /// Lines of the gateway's own in the configuration.
     lines: String,
+    /// Lines of `[dns]`; `None` where it is off.
+    pub dns: Option<String>,
     /// What an operator wrote instead of the reserved HTTP port.
     pub http_port: Option<u16>,
 }
@@ -76,6 +78,11 @@ impl Plan {
 
     pub fn gateway_lines(&mut self, lines: &str) {
         self.lines.push_str(lines);
+    }
+
+    /// Lines of the gateway's own instead of those that there are.
+    pub fn replace_lines(&mut self, lines: &str) {
+        lines.clone_into(&mut self.lines);
     }
 
     pub fn remove_service(&mut self, name: &str) {
@@ -155,6 +162,10 @@ impl Plan {
             ports.https,
             self.lines
         );
+        match &self.dns {
+            Some(lines) => write!(config, "\n[dns]\nport = {}\n{lines}\n", ports.dns).unwrap(),
+            None => config.push_str("\n[dns]\nenabled = false\n"),
+        }
         for Service { name, upstream, port, allow, lines } in &self.services {
             let (scheme, port) = (upstream.scheme(), port.unwrap());
             write!(
@@ -191,14 +202,18 @@ fn address(at: usize) -> IpAddr {
 pub struct Ports {
     pub http: u16,
     pub https: u16,
-    _held: [TcpListener; 2],
+    /// Free over UDP, too, a moment ago: that is shared with nobody and cannot be kept.
+    pub dns: u16,
+    _held: [TcpListener; 3],
 }
 
 impl Ports {
     pub fn reserve() -> Self {
         let (http, first) = reserve();
         let (https, second) = reserve();
-        Self { http, https, _held: [first, second] }
+        let free_for_udp = |&(port, _): &(u16, _)| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let (dns, third) = std::iter::repeat_with(reserve).find(free_for_udp).unwrap();
+        Self { http, https, dns, _held: [first, second, third] }
     }
 }
 

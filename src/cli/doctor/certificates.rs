@@ -1,0 +1,142 @@
+//! The checks of certificates: on disk, in the running gateway, and as devices see them.
+
+use jiff::Timestamp;
+
+use crate::admin::Status;
+use crate::ca::{self, Checked, Standing};
+use crate::config::{Config, Tls};
+use crate::services::Site;
+
+use super::{Finding, Grade};
+
+/// What lies on disk, all of it, held against each other and the clock.
+pub fn on_disk(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let checked = match &config.tls {
+        Tls::Files { certificate, key } => {
+            // What cannot be laid out has no names to cover, and is told elsewhere.
+            let names =
+                Site::new(config, None).map(|site| site.names().map(str::to_owned).collect::<Vec<_>>());
+            ca::verify_files(certificate, key, &names.unwrap_or_default(), now)
+        }
+        Tls::PrivateCa => ca::verify(&config.state_dir, &config.zone, now),
+        Tls::Acme(_) => Vec::new(),
+    };
+    checked.into_iter().map(finding).collect()
+}
+
+/// The same for a doctor: what is wrong or could be better; all that is well in one line.
+pub fn on_disk_in_short(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let mut findings = on_disk(config, now);
+    let all = findings.len();
+    findings.retain(|finding| finding.grade != Grade::Ok);
+    if findings.is_empty() && all > 0 {
+        findings.push(Finding::ok("on disk belong together and are valid: ztgate certs verify"));
+    }
+    findings
+}
+
+fn finding(checked: Checked) -> Finding {
+    let Checked { standing, what, mend } = checked;
+    match (standing, mend) {
+        (Standing::Ok, _) => Finding::ok(what),
+        (Standing::Advice, mend) => Finding { grade: Grade::Warn, what, mend },
+        (Standing::Wrong, mend) => {
+            let itself = "do that, then: ztgate certs verify".to_owned();
+            Finding { grade: Grade::Bad, what, mend: Some(mend.unwrap_or(itself)) }
+        }
+    }
+}
+
+/// What the running gateway serves.
+pub fn in_use(config: &Config, status: &Status) -> Vec<Finding> {
+    let served = &status.ca;
+    if let Some(why) = &served.error {
+        let lasting = served.ends.filter(|ends| *ends > status.now);
+        let until = lasting
+            .map(|ends| format!("; what is served meanwhile lasts until {}", ends.strftime("%Y-%m-%d")));
+        let what = format!("the running gateway says: {why}{}", until.unwrap_or_default());
+        return vec![Finding::bad(
+            what,
+            "mend the files; they are taken over at once, or by: systemctl reload ztgate",
+        )];
+    }
+    let Some(used) = &served.intermediate else { return Vec::new() };
+    let on_disk = ca::describe(&config.state_dir).ok().and_then(|mut all| all.pop());
+    match on_disk {
+        Some(found) if found.sha256 != *used => vec![Finding::bad(
+            "the running gateway signs with another intermediate than the one on disk",
+            "systemctl reload ztgate",
+        )],
+        Some(found) => vec![Finding::ok(format!("the running gateway signs with {}", found.subject))],
+        // Why it cannot be read is told by what looks at the disk.
+        None => Vec::new(),
+    }
+}
+
+/// Which devices refuse what is served.
+pub fn distrusting(status: &Status) -> Vec<Finding> {
+    let warn = |one: &crate::admin::Distrusting| {
+        let name = one.device.clone().unwrap_or_else(|| one.member.to_string());
+        Finding::warn(
+            format!("{name} does not trust the root, so https warns there"),
+            format!("open on it: {}", trust_page(status)),
+        )
+    };
+    status.distrusting.iter().map(warn).collect()
+}
+
+/// Where a device learns to trust the root, over plain HTTP.
+pub fn trust_page(status: &Status) -> String {
+    let ports: Vec<u16> =
+        status.listeners.iter().filter(|one| one.scheme == "http").map(|one| one.at.port()).collect();
+    let port = match ports.first() {
+        Some(port) if !ports.contains(&80) => format!(":{port}"),
+        _ => String::new(),
+    };
+    format!("http://gate.{}{port}/trust", status.zone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(dir: &tempfile::TempDir, lines: &str) -> Config {
+        let state = dir.path().display();
+        let text =
+            format!("network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\nstate_dir = \"{state}\"\n{lines}");
+        crate::config::from_text(&text, &[]).unwrap()
+    }
+
+    #[test]
+    fn a_root_s_key_on_the_machine_is_advice_and_a_broken_file_is_bad() {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, now) = (config(&dir, ""), "2026-11-01T12:00:00Z".parse().unwrap());
+        assert_eq!(on_disk(&config, now)[0].grade, Grade::Bad, "there is none yet");
+        ca::Ca::open_or_create(dir.path(), &config.zone, now).unwrap();
+
+        let [advice] = &on_disk_in_short(&config, now)[..] else { panic!("one line") };
+        assert_eq!(advice.grade, Grade::Warn);
+        assert!(advice.mend.as_ref().unwrap().contains("root-key export"), "{advice:?}");
+
+        std::fs::remove_dir_all(dir.path().join("certs/root")).unwrap();
+        let [well] = &on_disk_in_short(&config, now)[..] else { panic!("one line") };
+        assert_eq!(well.grade, Grade::Ok);
+
+        let late = "2036-06-01T12:00:00Z".parse().unwrap();
+        let [ends] = &on_disk_in_short(&config, late)[..] else { panic!("one line") };
+        assert_eq!((ends.grade, ends.mend.as_deref()), (Grade::Warn, Some("ztgate certs rotate")));
+
+        std::fs::write(dir.path().join("certs/root.pem"), "").unwrap();
+        let found = on_disk_in_short(&config, now);
+        assert!(found.iter().all(|one| one.grade == Grade::Bad && one.mend.is_some()), "{found:?}");
+    }
+
+    #[test]
+    fn files_of_one_s_own_are_judged_by_their_names_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines = "[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
+        let found = on_disk(&config(&dir, lines), Timestamp::UNIX_EPOCH);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].what.contains("c.pem: No such file"), "{found:?}");
+    }
+}

@@ -1,0 +1,330 @@
+//! Where queries arrive: each is counted, judged and answered, here or by asking others.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hickory_proto::op::{Message, Query, ResponseCode};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
+
+use super::forward::{Forwarder, system_servers};
+use super::judge::{self, NotServed, Verdict, judge};
+use super::limits::{Limits, Pace, Shares};
+use super::message::{self, Asked, encode};
+use super::refusals::{Refusals, Refused};
+use super::server::Elsewhere;
+use super::status::Stats;
+use super::tcp::Admitted;
+use super::view::{Sender, View};
+use crate::audit::Recorder;
+use crate::identity::{IdentityRefusal, Origin, identify};
+use crate::model::{Clock, Mac, MemberId, Moment, RefusalCode};
+
+/// What the desk is made from.
+pub struct Means {
+    pub limits: Limits,
+    pub clock: Arc<dyn Clock>,
+    pub origin: Arc<dyn Origin>,
+    pub views: watch::Receiver<Option<Arc<View>>>,
+    pub recorder: Recorder,
+    pub stats: Arc<Stats>,
+}
+
+/// What the thread's tasks share.
+pub struct Desk {
+    pub limits: Limits,
+    pub clock: Arc<dyn Clock>,
+    pub recorder: Recorder,
+    pub stats: Arc<Stats>,
+    origin: Arc<dyn Origin>,
+    views: watch::Receiver<Option<Arc<View>>>,
+    pace: RefCell<Pace<MemberId>>,
+    refusals: RefCell<Refusals>,
+    forwards: Rc<RefCell<Shares<MemberId>>>,
+    connections: Rc<RefCell<Shares<MemberId>>>,
+    /// Datagrams beyond somebody's pace.
+    over: Cell<u32>,
+    others: RefCell<Option<Others>>,
+}
+
+/// Whom others' names are asked of now, and what that was made from.
+struct Others {
+    forwarder: Rc<Forwarder>,
+    servers: Vec<SocketAddr>,
+    private: Vec<String>,
+}
+
+/// Who asked something that takes a while to answer; looked at again before the answer goes out.
+pub enum Asker {
+    Datagram { member: MemberId, source: IpAddr },
+    Connection { member: MemberId, source: IpAddr, origin: Mac },
+}
+
+/// One of a member's places, given back when it is dropped.
+pub struct Slot {
+    shares: Rc<RefCell<Shares<MemberId>>>,
+    member: MemberId,
+}
+
+impl Slot {
+    fn take(shares: &Rc<RefCell<Shares<MemberId>>>, member: MemberId) -> Option<Self> {
+        let taken = shares.borrow_mut().take(member);
+        taken.then(|| Self { shares: shares.clone(), member })
+    }
+
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shares.borrow_mut().give_back(self.member);
+    }
+}
+
+impl Desk {
+    pub fn new(means: Means) -> Rc<Self> {
+        let Means { limits, clock, origin, views, recorder, stats } = means;
+        let shares = |of_one, of_all| Rc::new(RefCell::new(Shares::new(of_one, of_all)));
+        Rc::new(Self {
+            pace: RefCell::new(Pace::new(limits.rate, limits.burst)),
+            refusals: RefCell::new(Refusals::new(limits.refusals)),
+            forwards: shares(limits.forwards_of_member, limits.forwards),
+            connections: shares(limits.connections_of_member, limits.connections),
+            over: Cell::default(),
+            others: RefCell::default(),
+            limits,
+            clock,
+            recorder,
+            stats,
+            origin,
+            views,
+        })
+    }
+
+    /// What is known now; `None` before there is a roster.
+    pub fn view(&self) -> Option<Arc<View>> {
+        self.views.borrow().clone()
+    }
+
+    /// A datagram: counted before it is read, and not even counted if nobody we know has that address.
+    pub fn datagram(
+        self: &Rc<Self>,
+        view: &View,
+        bytes: &[u8],
+        source: SocketAddr,
+        now: Moment,
+        socket: &Rc<UdpSocket>,
+    ) {
+        let Some(sender) = view.sender(source.ip()) else { return self.stats.strangers.one() };
+        let (Sender::One(id) | Sender::Several(id)) = sender;
+        let within = self.pace.borrow_mut().allows(id, now);
+        let member = match judge::sender(view, source.ip(), now) {
+            Err(NotServed::Stranger) => return self.stats.strangers.one(),
+            Err(NotServed::Refused(refusal)) => return self.refuse(refusal, bytes, source, within, socket),
+            Ok(member) => member.id,
+        };
+        if !within {
+            return self.over_limit(member, bytes, source, socket);
+        }
+        let (asked, answer) = match judge(view, bytes) {
+            Verdict::Silence => return,
+            Verdict::Answer(asked, answer) => {
+                self.stats.answered.one();
+                (asked, answer)
+            }
+            Verdict::Reject(asked, answer) => {
+                self.rejected(None, Some(member), source.ip(), asked.question());
+                (asked, answer)
+            }
+            Verdict::Forward(asked, query) => {
+                let asker = Asker::Datagram { member, source: source.ip() };
+                let (desk, socket) = (self.clone(), socket.clone());
+                tokio::task::spawn_local(async move {
+                    if let Some(answer) = desk.ask_elsewhere(&asker, &asked, &query).await {
+                        send(&socket, source, &answer, asked.room());
+                    }
+                });
+                return;
+            }
+        };
+        send(socket, source, &answer, asked.room());
+    }
+
+    /// A connection: let in by the member whose SYN opened it, or closed unheard.
+    pub fn connection(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Admitted> {
+        let view = self.view()?;
+        let refused = |code, claimed| IdentityRefusal { code, member: None, known: None, claimed };
+        let identified = self
+            .origin
+            .of(stream.as_fd())
+            .map_err(|why| {
+                tracing::debug!(%peer, "closed: {why}");
+                refused(RefusalCode::NoProof, view.roster.owner_of(peer.ip()).map(|owner| owner.id))
+            })
+            .and_then(|origin| {
+                let member = identify(&view.roster, origin, peer.ip(), self.clock.instant())?;
+                Ok((origin, member.id))
+            });
+        let (origin, member) = match identified {
+            Ok(identified) => identified,
+            Err(refusal) => {
+                self.refused(refusal, peer.ip(), None);
+                return None;
+            }
+        };
+        let Some(slot) = Slot::take(&self.connections, member) else {
+            self.stats.over_limit.one();
+            self.refusals.borrow_mut().count(busy(Some(member), None, peer.ip()));
+            return None;
+        };
+        Some(Admitted { peer, origin, slot })
+    }
+
+    /// Asks others, within a member's share. `None` if meanwhile the member is no longer let in.
+    pub async fn ask_elsewhere(&self, asker: &Asker, asked: &Asked, query: &Message) -> Option<Message> {
+        let (Asker::Datagram { member, source } | Asker::Connection { member, source, .. }) = asker;
+        let Some(_place) = Slot::take(&self.forwards, *member) else {
+            self.stats.over_limit.one();
+            let (proved, claimed) = match asker {
+                Asker::Datagram { .. } => (None, Some(*member)),
+                Asker::Connection { .. } => (Some(*member), None),
+            };
+            self.refusals.borrow_mut().count(busy(proved, claimed, *source));
+            return Some(asked.answer(ResponseCode::ServFail));
+        };
+        let forwarder = self.others.borrow().as_ref().map(|others| others.forwarder.clone());
+        let Some(forwarder) = forwarder else {
+            return Some(asked.answer(ResponseCode::ServFail));
+        };
+        let answer = forwarder.answer(query).await;
+        self.is_still_let_in(asker).then(|| {
+            self.stats.forwarded.one();
+            asked.seal(answer)
+        })
+    }
+
+    fn is_still_let_in(&self, asker: &Asker) -> bool {
+        let Some(view) = self.view() else { return false };
+        let now = self.clock.instant();
+        match *asker {
+            Asker::Datagram { member, source } => {
+                judge::sender(&view, source, now).is_ok_and(|now| now.id == member)
+            }
+            Asker::Connection { source, origin, .. } => identify(&view.roster, origin, source, now).is_ok(),
+        }
+    }
+
+    /// Counts and records somebody who is not let in. Whether to say so: beyond a few a second that is silence.
+    pub fn refused(&self, refusal: IdentityRefusal, source: IpAddr, question: Option<&Query>) -> bool {
+        self.stats.refused.one();
+        self.note(Refused::by(refusal, source), question)
+    }
+
+    /// Counts and records a query that is not answered in its own terms. Over TCP its member is proved, over UDP claimed.
+    pub fn rejected(
+        &self,
+        member: Option<MemberId>,
+        claimed: Option<MemberId>,
+        address: IpAddr,
+        question: Option<&Query>,
+    ) {
+        self.stats.rejected.one();
+        let code = RefusalCode::BadRequest;
+        let known = member.and_then(|id| self.view()?.roster.get(id).cloned());
+        self.note(Refused { member, known, claimed, address, code }, question);
+    }
+
+    /// Once a second: what was only counted is written, and whoever owes nothing forgotten.
+    pub fn tick(&self) {
+        let now = self.clock.instant();
+        self.pace.borrow_mut().tidy(now);
+        for record in self.refusals.borrow_mut().take(self.clock.now(), now) {
+            self.recorder.push(record);
+        }
+        if let Some(others) = &*self.others.borrow() {
+            self.stats.forward.store(Arc::new(others.forwarder.status()));
+        }
+    }
+
+    /// Sees to it that others' names are asked of whom the configuration, or the system, names today.
+    pub fn look_elsewhere(&self, elsewhere: &Elsewhere) {
+        let own = self.view().map_or_else(Vec::new, |view| view.own.clone());
+        let mut servers = match &elsewhere.servers {
+            Some(servers) => servers.clone(),
+            None => system_servers(&own, elsewhere.port),
+        };
+        servers.retain(|server| server.port() != elsewhere.port || !own.contains(&server.ip()));
+        let mut others = self.others.borrow_mut();
+        let private = &elsewhere.private;
+        if others.as_ref().is_some_and(|now| now.servers == servers && now.private == *private) {
+            return;
+        }
+        let forwarder = Rc::new(Forwarder::new(servers.clone(), private));
+        *others = Some(Others { forwarder, servers, private: private.clone() });
+    }
+
+    fn refuse(
+        &self,
+        refusal: IdentityRefusal,
+        bytes: &[u8],
+        source: SocketAddr,
+        within: bool,
+        socket: &UdpSocket,
+    ) {
+        if !within {
+            self.stats.refused.one();
+            return self.refusals.borrow_mut().count(Refused::by(refusal, source.ip()));
+        }
+        let Some(asked) = understood(bytes) else { return };
+        if self.refused(refusal, source.ip(), asked.question()) {
+            send(socket, source, &asked.answer(ResponseCode::Refused), asked.room());
+        }
+    }
+
+    /// Beyond a member's pace: mostly silence, and now and then the word to come by TCP.
+    fn over_limit(&self, member: MemberId, bytes: &[u8], source: SocketAddr, socket: &UdpSocket) {
+        self.stats.over_limit.one();
+        self.refusals.borrow_mut().count(busy(None, Some(member), source.ip()));
+        let over = self.over.get().wrapping_add(1);
+        self.over.set(over);
+        if over.is_multiple_of(self.limits.truncated.max(1))
+            && let Some(asked) = understood(bytes)
+        {
+            send(socket, source, &asked.truncated(), asked.room());
+        }
+    }
+
+    fn note(&self, refused: Refused, question: Option<&Query>) -> bool {
+        let (at, now) = (self.clock.now(), self.clock.instant());
+        let record = self.refusals.borrow_mut().note(refused, question, at, now);
+        let told = record.is_some();
+        if let Some(record) = record {
+            self.recorder.push(record);
+        }
+        told
+    }
+}
+
+/// A query's header and question, if there is a query.
+fn understood(bytes: &[u8]) -> Option<Asked> {
+    match message::begin(bytes).ok()? {
+        Ok(asked) => Some(asked),
+        Err(not_understood) => Some(not_understood.asked),
+    }
+}
+
+fn busy(member: Option<MemberId>, claimed: Option<MemberId>, address: IpAddr) -> Refused {
+    Refused { member, known: None, claimed, address, code: RefusalCode::GatewayBusy }
+}
+
+/// Sends a datagram, or loses it, as the network may.
+fn send(socket: &UdpSocket, to: SocketAddr, answer: &Message, room: u16) {
+    if let Some(bytes) = encode(answer, room) {
+        let _ = socket.try_send_to(&bytes, to);
+    }
+}
