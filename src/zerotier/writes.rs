@@ -174,12 +174,27 @@ fn at_shape<R: Records>(_: &R, settings: Value) -> Value {
 async fn post(at: &impl Records, member: Option<MemberId>, body: &Value) -> Result<Posted, ApiError> {
     let path = member.map_or_else(|| at.network_path(), |id| member_path(at, id));
     match at.post(&path, body).await? {
-        Posted::NotFound => Err(match (at.network_record().await, member) {
-            (Ok(_), Some(id)) => ApiError::UnknownMember(id, at.network()),
-            (Ok(_), None) => ApiError::NoNetwork(at.network()),
-            (Err(why), _) => why,
-        }),
+        Posted::NotFound => Err(why_not_found(at, member).await),
         posted => Ok(posted),
+    }
+}
+
+/// Why a write found nothing to write to. A node that starts or stops says so for a moment of all that it has, and whoever
+/// is not known need not be put out: so that is said only of a member that a whole list lacks.
+async fn why_not_found(at: &impl Records, member: Option<MemberId>) -> ApiError {
+    let found = at.network_record().await.err();
+    let (None, Some(id)) = (&found, member) else {
+        return found.unwrap_or(ApiError::NoNetwork(at.network()));
+    };
+    match at.whole().await {
+        Ok(view) if view.members.iter().all(|member| member.id != id) => {
+            ApiError::UnknownMember(id, at.network())
+        }
+        Ok(_) => ApiError::Unsure {
+            what: format!("member {id}"),
+            why: Box::new(ApiError::NoNetwork(at.network())),
+        },
+        Err(why) => why,
     }
 }
 

@@ -137,6 +137,8 @@ pub enum WriteFault {
     DownAfter,
     /// It is done, and answered so much later.
     Slow(Duration),
+    /// 404, and nothing was done: a node that starts or stops says so for a moment of all that it has.
+    NotFound,
     /// 500, and nothing was done.
     Error500,
     /// 500, though it is done.

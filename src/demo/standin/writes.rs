@@ -48,6 +48,7 @@ pub(super) fn take(net: &mut StandinNetwork, api: Api, method: &Method, path: &s
         _ => answers::get(net, api, path),
     };
     match fault {
+        Some(WriteFault::NotFound) => Outcome::Answered((StatusCode::NOT_FOUND, None)),
         None | Some(WriteFault::Elsewhere | WriteFault::Ignored) => Outcome::Answered(answer),
         Some(WriteFault::Slow(late)) => Outcome::Late(answer, late),
         Some(WriteFault::CutJson) => Outcome::Cut(answer),

@@ -80,9 +80,14 @@ async fn orders_wait_for_a_controller_that_hangs() {
 
 #[tokio::test]
 async fn a_write_that_fails_is_made_again_until_it_is_seen() {
-    for fault in
-        [WriteFault::Down, WriteFault::Error500, WriteFault::Html, WriteFault::Ignored, WriteFault::Elsewhere]
-    {
+    for fault in [
+        WriteFault::Down,
+        WriteFault::NotFound,
+        WriteFault::Error500,
+        WriteFault::Html,
+        WriteFault::Ignored,
+        WriteFault::Elsewhere,
+    ] {
         orders_while_writes(fault).await;
     }
 }
