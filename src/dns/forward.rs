@@ -31,6 +31,7 @@ use rebind::PrivateNames;
 use upstream::Upstream;
 
 use crate::linux::clock::SystemClock;
+use crate::linux::holder::Protocol;
 use crate::model::{Clock, Moment};
 
 /// Longer nobody is waited for: stub resolvers ask again or elsewhere after 5 seconds (resolv.conf(5)), and shall hear why.
@@ -42,6 +43,9 @@ const WAIT_BESIDE_STALE: Duration = Duration::from_millis(1_800);
 /// So many different questions are out at once, each a socket or a few; further ones are told SERVFAIL. At a common 20 ms
 /// each that is 12,000 a second, and against servers that are down it is what bounds sockets and tasks.
 const MOST_ASKED: usize = 256;
+
+/// Of those, so many may have come by datagram, whose senders nobody knows. The rest is for who is proved by a connection.
+const MOST_ASKED_BY_UDP: usize = 192;
 
 /// Asks other servers about names that are not ours. Lives on the DNS thread's current-thread tokio runtime.
 ///
@@ -95,11 +99,25 @@ impl Forwarder {
         Self { shared: Arc::new(Shared { upstream, private, state: Mutex::default() }) }
     }
 
-    /// The whole answer to this query: its ID, its question to the letter, RA set, without EDNS. SERVFAIL within 3 seconds
+    /// The answer to this query if nobody needs to be asked: it is known, or not passed on.
+    pub fn at_hand(&self, query: &Message) -> Option<Message> {
+        let question = match Question::of(query) {
+            Ok(question) => question,
+            Err(code) => return Some(response(query, code)),
+        };
+        let known = self.shared.state().cache.get(&question, SystemClock.instant());
+        match known {
+            Known::Fresh(answer, age) => Some(answer.to(query, Age::Of(age))),
+            Known::Bridge(answer) => Some(answer.to(query, Age::Stale)),
+            Known::Stale(_) | Known::No => None,
+        }
+    }
+
+    /// The whole answer to this query, which came in that way: its ID, its question to the letter, RA set, without EDNS. SERVFAIL within 3 seconds
     /// if nobody answers, at once if there is nobody to ask; REFUSED or the like for what is not passed on. Never panics.
     ///
     /// What was asked is still answered, into the cache, when this is dropped.
-    pub async fn answer(&self, query: &Message) -> Message {
+    pub async fn answer(&self, query: &Message, by: Protocol) -> Message {
         let question = match Question::of(query) {
             Ok(question) => question,
             Err(code) => return response(query, code),
@@ -110,11 +128,11 @@ impl Forwarder {
             Known::Fresh(answer, age) => answer.to(query, Age::Of(age)),
             Known::Bridge(answer) => answer.to(query, Age::Stale),
             Known::Stale(stale) => {
-                let answer = self.ask(question, WAIT_BESIDE_STALE).await;
+                let answer = self.ask(question, by, WAIT_BESIDE_STALE).await;
                 answer.map_or_else(|| stale.to(query, Age::Stale), |answer| answer.to(query, NEW))
             }
             Known::No => {
-                let answer = self.ask(question, LONGEST_WAIT).await;
+                let answer = self.ask(question, by, LONGEST_WAIT).await;
                 answer.unwrap_or_else(|| Answer::failure().into()).to(query, NEW)
             }
         }
@@ -134,12 +152,16 @@ impl Forwarder {
 
     /// What the servers say; `None` if they say nothing, or too much is being asked already. Equal questions share one
     /// task, whoever of them goes away.
-    async fn ask(&self, question: Question, within: Duration) -> Option<Arc<Answer>> {
+    async fn ask(&self, question: Question, by: Protocol, within: Duration) -> Option<Arc<Answer>> {
+        let most = match by {
+            Protocol::Udp => MOST_ASKED_BY_UDP,
+            Protocol::Tcp => MOST_ASKED,
+        };
         let mut answer = {
             let mut state = self.shared.state();
             match state.flights.get(&question) {
                 Some(flight) => flight.clone(),
-                None if state.flights.len() >= MOST_ASKED => {
+                None if state.flights.len() >= most => {
                     state.unanswered += 1;
                     return None;
                 }

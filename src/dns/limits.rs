@@ -13,7 +13,8 @@ pub struct Limits {
     pub rate: u32,
     /// Queries that one member may send at once.
     pub burst: u32,
-    /// Of those beyond, each so many gets the word to come by TCP, where a real client is heard.
+    /// Of those beyond, so many a second of one member get the word to come by TCP, where a real client is heard. Not more:
+    /// the address may be borrowed, and its owner is not to be flooded with answers.
     pub truncated: u32,
     /// Refusals a second that one member is told and has recorded one by one; the others are counted.
     pub refusals: u32,
@@ -24,7 +25,8 @@ pub struct Limits {
     pub pipelined: usize,
     /// How long a TCP connection may be without a whole query, and an answer on its way.
     pub idle: Duration,
-    /// Queries of one member that others are being asked, and of all.
+    /// Queries of one member that others are being asked, and of all; so many by datagram and as many again by connection,
+    /// for who borrows somebody's address must not use up what its owner proves to be asking.
     pub forwards_of_member: u32,
     pub forwards: u32,
     /// Datagrams of one socket that are looked at before anything else has its turn.
@@ -36,14 +38,14 @@ impl Default for Limits {
         Self {
             rate: 200,
             burst: 1000,
-            truncated: 8,
+            truncated: 10,
             refusals: 10,
             connections_of_member: 16,
             connections: 256,
             pipelined: 32,
             idle: Duration::from_secs(10),
             forwards_of_member: 64,
-            forwards: 512,
+            forwards: 256,
             batch: 64,
         }
     }

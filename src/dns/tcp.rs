@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::desk::{Asker, Desk, Slot};
+use super::desk::{Asker, Desk, Slot, understood};
 use super::judge::{Verdict, judge};
 use super::message::{self, encode};
 use crate::identity::{IdentityRefusal, identify};
@@ -81,18 +81,21 @@ async fn handle(
             desk.rejected(Some(admitted.slot.member()), None, ip, asked.question());
             answer
         }
-        Verdict::Forward(asked, query) => {
-            let asker =
-                Asker::Connection { member: admitted.slot.member(), source: ip, origin: admitted.origin };
-            let (desk, to) = (desk.clone(), to.clone());
-            tokio::task::spawn_local(async move {
-                let answer = desk.ask_elsewhere(&asker, &asked, &query).await;
-                if let Some(bytes) = answer.and_then(|answer| encode(&answer, u16::MAX)) {
-                    let _ = to.send((bytes, permit)).await;
-                }
-            });
-            return true;
-        }
+        Verdict::Forward(asked, query) => match desk.at_hand(&asked, &query) {
+            Some(answer) => answer,
+            None => {
+                let asker =
+                    Asker::Connection { member: admitted.slot.member(), source: ip, origin: admitted.origin };
+                let (desk, to) = (desk.clone(), to.clone());
+                tokio::task::spawn_local(async move {
+                    let answer = desk.ask_elsewhere(&asker, &asked, &query).await;
+                    if let Some(bytes) = answer.and_then(|answer| encode(&answer, u16::MAX)) {
+                        let _ = to.send((bytes, permit)).await;
+                    }
+                });
+                return true;
+            }
+        },
     };
     match encode(&answer, u16::MAX) {
         Some(bytes) => to.send((bytes, permit)).await.is_ok(),
@@ -102,10 +105,7 @@ async fn handle(
 
 /// The last answer to somebody who was let in and no longer is.
 fn refused(desk: &Desk, refusal: IdentityRefusal, query: &[u8], admitted: &Admitted) -> Option<Vec<u8>> {
-    let asked = match message::begin(query).ok()? {
-        Ok(asked) => asked,
-        Err(not_understood) => not_understood.asked,
-    };
+    let asked = understood(query)?;
     let told = desk.refused(refusal, admitted.peer.ip(), asked.question());
     let answer: Message = asked.answer(ResponseCode::Refused);
     told.then(|| encode(&answer, u16::MAX)).flatten()

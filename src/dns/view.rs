@@ -65,7 +65,7 @@ pub enum Https {
 }
 
 /// Who may be behind a source address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
     One(MemberId),
     /// The controller gave the address to several, this one among them.

@@ -10,6 +10,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata::A};
 use tokio::net::UdpSocket as TokioSocket;
 use ztgate::dns::forward::Forwarder;
+use ztgate::linux::holder::Protocol;
 
 use super::standin::{Standin, Via, honest, wire};
 use super::{ask, query, say};
@@ -248,9 +249,12 @@ async fn ten_thousand_questions_to_a_dead_server_leave_nothing_behind() {
     let start = Instant::now();
     let equal = (0..5_000).map(|_| "same.example.".to_owned());
     let different = (0..5_000).map(|n| format!("n{n}.example."));
-    let all = equal.chain(different).map(|name| {
+    let by_udp = equal.chain(different).map(|name| (name, Protocol::Udp));
+    // What came by connections has a part that no datagram takes.
+    let by_tcp = (0..100).map(|n| (format!("t{n}.example."), Protocol::Tcp));
+    let all = by_udp.chain(by_tcp).map(|(name, by)| {
         let forwarder = forwarder.clone();
-        async move { forwarder.answer(&query(&name, RecordType::A)).await }
+        async move { forwarder.answer(&query(&name, RecordType::A), by).await }
     });
     let watch = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
