@@ -275,18 +275,29 @@ impl Desk {
     /// Sees to it that others' names are asked of whom the configuration, or the system, names today.
     pub fn look_elsewhere(&self, elsewhere: &Elsewhere) {
         let own = self.view().map_or_else(Vec::new, |view| view.own.clone());
+        let mut others = self.others.borrow_mut();
+        let before = others.as_ref().map(|others| others.servers.clone()).unwrap_or_default();
         let mut servers = match &elsewhere.servers {
             Some(servers) => servers.clone(),
-            None => system_servers(&own, elsewhere.port),
+            // While it is being written anew, the file may name nobody.
+            None => Some(system_servers(&own, elsewhere.port))
+                .filter(|servers| !servers.is_empty())
+                .unwrap_or(before),
         };
         servers.retain(|server| server.port() != elsewhere.port || !own.contains(&server.ip()));
-        let mut others = self.others.borrow_mut();
         let private = &elsewhere.private;
-        if others.as_ref().is_some_and(|now| now.servers == servers && now.private == *private) {
-            return;
+        match &mut *others {
+            Some(others) if others.private == *private => {
+                if others.servers != servers {
+                    others.forwarder.ask_these(servers.clone());
+                    others.servers = servers;
+                }
+            }
+            others => {
+                let forwarder = Rc::new(Forwarder::beside(servers.clone(), private, self.views.clone()));
+                *others = Some(Others { forwarder, servers, private: private.clone() });
+            }
         }
-        let forwarder = Rc::new(Forwarder::new(servers.clone(), private));
-        *others = Some(Others { forwarder, servers, private: private.clone() });
     }
 
     fn refuse(

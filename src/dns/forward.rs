@@ -13,7 +13,7 @@ mod system;
 mod upstream;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,9 +27,10 @@ pub use upstream::ServerStatus;
 use answer::{Age, Answer, response};
 use cache::{Cache, Known};
 use question::Question;
-use rebind::PrivateNames;
+use rebind::House;
 use upstream::Upstream;
 
+use super::view::View;
 use crate::linux::clock::SystemClock;
 use crate::linux::holder::Protocol;
 use crate::model::{Clock, Moment};
@@ -49,14 +50,14 @@ const MOST_ASKED_BY_UDP: usize = 192;
 
 /// Asks other servers about names that are not ours. Lives on the DNS thread's current-thread tokio runtime.
 ///
-/// Cache, order of servers and what was learnt of them are its own, so a changed list of servers is a new forwarder.
+/// Its cache outlives a change of servers, and not one of whose private answers are believed.
 pub struct Forwarder {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    upstream: Upstream,
-    private: PrivateNames,
+    upstream: Mutex<Arc<Upstream>>,
+    house: House,
     state: Mutex<State>,
 }
 
@@ -69,13 +70,13 @@ struct State {
     unanswered: u64,
 }
 
-/// Answers from outside that led to private addresses, and were emptied.
+/// Answers from outside that led to addresses or names of this house, and were emptied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rebinding {
     /// Since the forwarder was made.
     pub refused: u64,
     /// The last such name, and where it led. A person who meant it lists its domain under `private`.
-    pub last: Option<(String, IpAddr)>,
+    pub last: Option<(String, String)>,
 }
 
 /// How forwarding goes.
@@ -95,8 +96,26 @@ pub struct ForwardStatus {
 impl Forwarder {
     /// Asks these servers in this order of preference. Names below `private` may have private addresses.
     pub fn new(servers: Vec<SocketAddr>, private: &[String]) -> Self {
-        let (upstream, private) = (Upstream::new(servers), PrivateNames::new(private));
-        Self { shared: Arc::new(Shared { upstream, private, state: Mutex::default() }) }
+        Self::with_house(servers, House::new(private))
+    }
+
+    /// The same with the zone and the network's addresses, to which no name from outside may lead.
+    pub fn beside(
+        servers: Vec<SocketAddr>,
+        private: &[String],
+        views: watch::Receiver<Option<Arc<View>>>,
+    ) -> Self {
+        Self::with_house(servers, House::new(private).with_views(views))
+    }
+
+    fn with_house(servers: Vec<SocketAddr>, house: House) -> Self {
+        let upstream = Mutex::new(Arc::new(Upstream::new(servers)));
+        Self { shared: Arc::new(Shared { upstream, house, state: Mutex::default() }) }
+    }
+
+    /// Asks other servers from now on. What is known stays.
+    pub fn ask_these(&self, servers: Vec<SocketAddr>) {
+        *lock(&self.shared.upstream) = Arc::new(Upstream::new(servers));
     }
 
     /// The answer to this query if nobody needs to be asked: it is known, or not passed on.
@@ -139,7 +158,7 @@ impl Forwarder {
     }
 
     pub fn status(&self) -> ForwardStatus {
-        let servers = self.shared.upstream.status();
+        let servers = self.shared.upstream().status();
         let state = self.shared.state();
         ForwardStatus {
             servers,
@@ -189,8 +208,9 @@ struct Flight {
 
 impl Flight {
     async fn fly(self, within: Duration) -> Option<Arc<Answer>> {
-        let message = self.shared.upstream.ask(&self.question, within).await;
-        let answer = message.map(|message| Answer::new(&self.question, message, &self.shared.private));
+        let upstream = self.shared.upstream();
+        let message = upstream.ask(&self.question, within).await;
+        let answer = message.map(|message| Answer::new(&self.question, message, &self.shared.house));
         self.shared.state().land(&self.question, answer.map(Arc::new), SystemClock.instant())
     }
 }
@@ -202,10 +222,19 @@ impl Drop for Flight {
 }
 
 impl Shared {
-    /// Never held across an await. A panic while it was held spoils nothing: each change is one step.
+    /// Never held across an await.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+
+    fn upstream(&self) -> Arc<Upstream> {
+        lock(&self.upstream).clone()
+    }
+}
+
+/// A panic while it was held spoils nothing: each change is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -218,9 +247,9 @@ impl State {
             }
             return None;
         };
-        if let Some(address) = answer.private {
+        if let Some(inside) = &answer.private {
             self.rebinding.refused += 1;
-            self.rebinding.last = Some((question.name.to_ascii(), address));
+            self.rebinding.last = Some((question.name.to_ascii(), inside.to_string()));
         }
         self.cache.put(question, &answer, now);
         Some(answer)

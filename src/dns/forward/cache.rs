@@ -156,7 +156,7 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::dns::forward::question::tests::question;
-    use crate::dns::forward::rebind::PrivateNames;
+    use crate::dns::forward::rebind::House;
     use hickory_proto::op::{Message, OpCode};
     use hickory_proto::rr::rdata::A;
     use hickory_proto::rr::{RData, Record, RecordType};
@@ -169,7 +169,7 @@ mod tests {
         let mut message = Message::response(0, OpCode::Query);
         let address = RData::A(A([9, 9, 9, 9].into()));
         message.add_answer(Record::from_rdata(asked(name).name, ttl, address));
-        Answer::new(&asked(name), message, &PrivateNames::new(&[]))
+        Answer::new(&asked(name), message, &House::new(&[]))
     }
 
     fn at(seconds: i64) -> Moment {
