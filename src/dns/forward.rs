@@ -21,6 +21,7 @@ use hickory_proto::op::Message;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub(super) use rebind::is_nobodys;
 pub use system::system_servers;
 pub use upstream::ServerStatus;
 

@@ -33,6 +33,11 @@ const NOBODYS: [&str; 11] = [
     "test",
 ];
 
+/// Whether a name is such that nobody can own it on the internet.
+pub(in crate::dns) fn is_nobodys(name: &Name) -> bool {
+    House::new(&[]).include(name)
+}
+
 /// What belongs to this house: names whose answers may be private addresses, its zone, and its overlay's addresses.
 pub(super) struct House {
     names: Vec<Name>,
