@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
 use tokio::net::{TcpStream, UdpSocket};
@@ -43,6 +44,8 @@ pub struct Desk {
     origin: Arc<dyn Origin>,
     views: watch::Receiver<Option<Arc<View>>>,
     pace: RefCell<Pace<Sender>>,
+    /// Of queries by connection, which wait for their turn.
+    pace_by_tcp: RefCell<Pace<MemberId>>,
     /// Of the words to come by TCP.
     truncated: RefCell<Pace<MemberId>>,
     refusals: RefCell<Refusals>,
@@ -95,6 +98,7 @@ impl Desk {
         Rc::new(Self {
             pace: RefCell::new(Pace::new(limits.rate, limits.burst)),
             refusals: RefCell::new(Refusals::new(limits.refusals)),
+            pace_by_tcp: RefCell::new(Pace::new(limits.rate, limits.burst)),
             truncated: RefCell::new(Pace::new(limits.truncated, limits.truncated)),
             forwards_by_udp: shares(limits.forwards_of_member, limits.forwards),
             forwards_by_tcp: shares(limits.forwards_of_member, limits.forwards),
@@ -144,7 +148,7 @@ impl Desk {
                 (asked, answer)
             }
             Verdict::Forward(asked, query) => {
-                if let Some(answer) = self.at_hand(&asked, &query) {
+                if let Some(answer) = self.at_hand(&asked, &query, asked.room()) {
                     return send(socket, source, &answer, asked.room());
                 }
                 let asker = Asker::Datagram { member, source: source.ip() };
@@ -192,9 +196,14 @@ impl Desk {
         Some(Admitted { peer, origin, slot })
     }
 
+    /// How long this member's next query by connection has to wait.
+    pub fn wait(&self, member: MemberId) -> Duration {
+        self.pace_by_tcp.borrow_mut().wait(member, self.clock.instant())
+    }
+
     /// What others said before, if that still holds. It costs nobody's share, so who uses one up takes little from its owner.
-    pub fn at_hand(&self, asked: &Asked, query: &Message) -> Option<Message> {
-        let answer = self.forwarder()?.at_hand(query)?;
+    pub fn at_hand(&self, asked: &Asked, query: &Message, room: u16) -> Option<Message> {
+        let answer = self.forwarder()?.at_hand(query, room)?;
         self.stats.forwarded.one();
         Some(asked.seal(answer))
     }
@@ -263,6 +272,7 @@ impl Desk {
     pub fn tick(&self) {
         let now = self.clock.instant();
         self.pace.borrow_mut().tidy(now);
+        self.pace_by_tcp.borrow_mut().tidy(now);
         self.truncated.borrow_mut().tidy(now);
         for record in self.refusals.borrow_mut().take(self.clock.now(), now) {
             self.recorder.push(record);

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -119,14 +119,20 @@ impl Forwarder {
         *lock(&self.shared.upstream) = Arc::new(Upstream::new(servers));
     }
 
-    /// The answer to this query if nobody needs to be asked: it is known, or not passed on.
-    pub fn at_hand(&self, query: &Message) -> Option<Message> {
+    /// The answer to this query if nobody needs to be asked: it is known, or not passed on. One with no chance to fit into
+    /// so many bytes is not even looked at, and only said to be truncated.
+    pub fn at_hand(&self, query: &Message, room: u16) -> Option<Message> {
         let question = match Question::of(query) {
             Ok(question) => question,
             Err(code) => return Some(response(query, code)),
         };
-        let known = self.shared.state().cache.get(&question, SystemClock.instant());
-        match known {
+        let (mut state, now) = (self.shared.state(), SystemClock.instant());
+        if state.cache.fresh_size(&question, now).is_some_and(|size| size > usize::from(room)) {
+            let mut truncated = response(query, ResponseCode::NoError);
+            truncated.metadata.truncation = true;
+            return Some(truncated);
+        }
+        match state.cache.get(&question, now) {
             Known::Fresh(answer, age) => Some(answer.to(query, Age::Of(age))),
             Known::Bridge(answer) => Some(answer.to(query, Age::Stale)),
             Known::Stale(_) | Known::No => None,

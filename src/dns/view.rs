@@ -16,7 +16,7 @@ use crate::services::{GATE, Site, Target};
 /// What a view is composed from.
 pub struct Facts<'a> {
     pub site: &'a Site,
-    /// As the data path takes it, so that DNS lets nobody in whom HTTP refuses.
+    /// As the data path judges by it: whom its record keeps out there, it keeps out here.
     pub roster: &'a Arc<Roster>,
     pub overlay: &'a Overlay,
     pub pinning: &'a Pinning,

@@ -165,6 +165,19 @@ async fn queries_on_one_connection_are_answered_as_they_come() {
     assert_eq!(ids, (0..200).collect::<Vec<u16>>());
 }
 
+/// Its queries are not refused; each waits for its turn.
+#[tokio::test]
+async fn a_connection_has_its_pace_too() {
+    let limits = |limits: &mut ztgate::dns::Limits| (limits.rate, limits.burst) = (20, 5);
+    let world = home().dns_limits(limits).start().await;
+    let mut connection = connect(&world, "red-phone").await;
+    let begin = Instant::now();
+    for _ in 0..15 {
+        assert!(tcp_answer(&mut connection, "wiki.home.arpa").await.is_some());
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(450), "{:?}", begin.elapsed());
+}
+
 #[tokio::test]
 async fn one_device_has_so_many_connections_and_a_silent_one_ends() {
     let limits = |limits: &mut ztgate::dns::Limits| {
@@ -215,10 +228,11 @@ async fn beyond_its_pace_a_device_hears_little_and_comes_by_tcp() {
 /// Anybody on the network may send datagrams from somebody else's address.
 #[tokio::test]
 async fn questions_by_datagram_use_up_nothing_that_connections_need() {
-    let upstream = Standin::new(|query, _| match query.queries[0].name.to_ascii().starts_with("known") {
-        true => vec![wire(&honest(query, [9, 9, 9, 9]))],
-        false => Vec::new(),
-    });
+    let upstream =
+        Standin::new(|query, _| match query.queries[0].name.to_lowercase().to_ascii().starts_with("known") {
+            true => vec![wire(&honest(query, [9, 9, 9, 9]))],
+            false => Vec::new(),
+        });
     let limits = |limits: &mut ztgate::dns::Limits| limits.forwards_of_member = 2;
     let world = World::new().member("red-phone").dns(&format!("forward = [\"{}\"]", upstream.at));
     let world = world.dns_limits(limits).start().await;
