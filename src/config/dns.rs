@@ -39,7 +39,23 @@ impl Default for Dns {
     }
 }
 
-pub(super) fn read(root: &Section<'_>, report: &mut Report) -> Dns {
+pub(super) fn read(root: &Section<'_>, web: [u16; 2], report: &mut Report) -> Dns {
+    let dns = read_section(root, report);
+    if dns.enabled && web.contains(&dns.port) {
+        let by_key = |key| root.get(key).filter(|item| item.port(&mut Report::default()) == Some(dns.port));
+        let own = root.section("dns", &mut Report::default());
+        let spot = own.as_ref().and_then(|section| section.get("port")).map(|item| item.spot);
+        let spot =
+            spot.or_else(|| by_key("http_port").or_else(|| by_key("https_port")).map(|item| item.spot));
+        if let Some(spot) = spot {
+            let hint = "give one of them another port; clients of DNS ask at 53 and no other";
+            report.error(&spot, format!("DNS and the web cannot share port {}", dns.port), hint);
+        }
+    }
+    dns
+}
+
+fn read_section(root: &Section<'_>, report: &mut Report) -> Dns {
     let Some(section) = root.section("dns", report) else { return Dns::default() };
     section.only(&KEYS, report);
     let forward = section.get("forward").map(|item| {
@@ -108,6 +124,19 @@ mod tests {
         assert_eq!(forward, ["192.168.1.1:53", "[2620:fe::fe]:5353", "[2620:fe::9]:53"]);
         assert_eq!(dns.private, ["corp.example.org"]);
         assert_eq!(read("[dns]\nforward = []\n").unwrap().forward, Some(vec![]));
+    }
+
+    #[test]
+    fn the_web_has_other_ports() {
+        insta::assert_snapshot!(read("[dns]\nport = 443\n").unwrap_err(), @r#"
+        ztgate.toml:4: dns.port: DNS and the web cannot share port 443
+          hint: give one of them another port; clients of DNS ask at 53 and no other
+        "#);
+        insta::assert_snapshot!(read("http_port = 53\n").unwrap_err(), @r#"
+        ztgate.toml:3: http_port: DNS and the web cannot share port 53
+          hint: give one of them another port; clients of DNS ask at 53 and no other
+        "#);
+        assert!(read("[dns]\nport = 443\nenabled = false\n").is_ok());
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
     let mut report = Report::default();
     let gateway = gateway::read(main, folder, &mut report);
     let notify = notify::read(main, folder, &mut report);
-    let dns = dns::read(main, &mut report);
+    let dns = dns::read(main, [gateway.http_port, gateway.https_port], &mut report);
     let (nameserver, publish) = nameserver::read(main, folder, gateway.zone.as_ref(), &mut report);
     let devices = lists.first().map(|root| devices::read_list(root, &gateway.time_zone, &mut report));
     for policy in &files[1..] {

@@ -68,6 +68,13 @@ const TAIL: &str = "
 # [notify]
 # ntfy = \"https://ntfy.sh/a-topic-that-nobody-guesses\"
 
+# The gateway answers DNS for the zone, and passes other names on to this system's own servers, unless told:
+#
+# [dns]
+# forward = [\"192.168.1.1\"]     # these instead; [] for nobody
+# private = [\"corp.example.org\"] # whose names may lead to private addresses
+# enabled = false                # no DNS at all
+
 # Devices get their names, owners and groups by command, while the gateway runs:
 #
 #   ztgate devices --pending

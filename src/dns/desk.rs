@@ -1,10 +1,11 @@
 //! Where queries arrive: each is counted, judged and answered, here or by asking others.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
 use tokio::net::{TcpStream, UdpSocket};
@@ -21,6 +22,7 @@ use super::tcp::Admitted;
 use super::view::{Sender, View};
 use crate::audit::Recorder;
 use crate::identity::{IdentityRefusal, Origin, identify};
+use crate::linux::holder::Protocol;
 use crate::model::{Clock, Mac, MemberId, Moment, RefusalCode};
 
 /// What the desk is made from.
@@ -41,12 +43,15 @@ pub struct Desk {
     pub stats: Arc<Stats>,
     origin: Arc<dyn Origin>,
     views: watch::Receiver<Option<Arc<View>>>,
-    pace: RefCell<Pace<MemberId>>,
+    pace: RefCell<Pace<Sender>>,
+    /// Of queries by connection, which wait for their turn.
+    pace_by_tcp: RefCell<Pace<MemberId>>,
+    /// Of the words to come by TCP.
+    truncated: RefCell<Pace<MemberId>>,
     refusals: RefCell<Refusals>,
-    forwards: Rc<RefCell<Shares<MemberId>>>,
+    forwards_by_udp: Rc<RefCell<Shares<MemberId>>>,
+    forwards_by_tcp: Rc<RefCell<Shares<MemberId>>>,
     connections: Rc<RefCell<Shares<MemberId>>>,
-    /// Datagrams beyond somebody's pace.
-    over: Cell<u32>,
     others: RefCell<Option<Others>>,
 }
 
@@ -93,9 +98,11 @@ impl Desk {
         Rc::new(Self {
             pace: RefCell::new(Pace::new(limits.rate, limits.burst)),
             refusals: RefCell::new(Refusals::new(limits.refusals)),
-            forwards: shares(limits.forwards_of_member, limits.forwards),
+            pace_by_tcp: RefCell::new(Pace::new(limits.rate, limits.burst)),
+            truncated: RefCell::new(Pace::new(limits.truncated, limits.truncated)),
+            forwards_by_udp: shares(limits.forwards_of_member, limits.forwards),
+            forwards_by_tcp: shares(limits.forwards_of_member, limits.forwards),
             connections: shares(limits.connections_of_member, limits.connections),
-            over: Cell::default(),
             others: RefCell::default(),
             limits,
             clock,
@@ -121,15 +128,14 @@ impl Desk {
         socket: &Rc<UdpSocket>,
     ) {
         let Some(sender) = view.sender(source.ip()) else { return self.stats.strangers.one() };
-        let (Sender::One(id) | Sender::Several(id)) = sender;
-        let within = self.pace.borrow_mut().allows(id, now);
+        let within = self.pace.borrow_mut().allows(sender, now);
         let member = match judge::sender(view, source.ip(), now) {
             Err(NotServed::Stranger) => return self.stats.strangers.one(),
             Err(NotServed::Refused(refusal)) => return self.refuse(refusal, bytes, source, within, socket),
             Ok(member) => member.id,
         };
         if !within {
-            return self.over_limit(member, bytes, source, socket);
+            return self.over_limit(member, bytes, source, now, socket);
         }
         let (asked, answer) = match judge(view, bytes) {
             Verdict::Silence => return,
@@ -142,10 +148,15 @@ impl Desk {
                 (asked, answer)
             }
             Verdict::Forward(asked, query) => {
+                if let Some(answer) = self.at_hand(&asked, &query, asked.room()) {
+                    return send(socket, source, &answer, asked.room());
+                }
                 let asker = Asker::Datagram { member, source: source.ip() };
-                let (desk, socket) = (self.clone(), socket.clone());
+                // A door that closes meanwhile is not held open for an answer.
+                let (desk, socket) = (self.clone(), Rc::downgrade(socket));
                 tokio::task::spawn_local(async move {
-                    if let Some(answer) = desk.ask_elsewhere(&asker, &asked, &query).await {
+                    let answer = desk.ask_elsewhere(&asker, &asked, &query).await;
+                    if let (Some(answer), Some(socket)) = (answer, socket.upgrade()) {
                         send(&socket, source, &answer, asked.room());
                     }
                 });
@@ -185,27 +196,45 @@ impl Desk {
         Some(Admitted { peer, origin, slot })
     }
 
+    /// How long this member's next query by connection has to wait.
+    pub fn wait(&self, member: MemberId) -> Duration {
+        self.pace_by_tcp.borrow_mut().wait(member, self.clock.instant())
+    }
+
+    /// What others said before, if that still holds. It costs nobody's share, so who uses one up takes little from its owner.
+    pub fn at_hand(&self, asked: &Asked, query: &Message, room: u16) -> Option<Message> {
+        let answer = self.forwarder()?.at_hand(query, room)?;
+        self.stats.forwarded.one();
+        Some(asked.seal(answer))
+    }
+
     /// Asks others, within a member's share. `None` if meanwhile the member is no longer let in.
     pub async fn ask_elsewhere(&self, asker: &Asker, asked: &Asked, query: &Message) -> Option<Message> {
-        let (Asker::Datagram { member, source } | Asker::Connection { member, source, .. }) = asker;
-        let Some(_place) = Slot::take(&self.forwards, *member) else {
+        let (shares, by, member, source, proved, claimed) = match *asker {
+            Asker::Datagram { member, source } => {
+                (&self.forwards_by_udp, Protocol::Udp, member, source, None, Some(member))
+            }
+            Asker::Connection { member, source, .. } => {
+                (&self.forwards_by_tcp, Protocol::Tcp, member, source, Some(member), None)
+            }
+        };
+        let Some(_place) = Slot::take(shares, member) else {
             self.stats.over_limit.one();
-            let (proved, claimed) = match asker {
-                Asker::Datagram { .. } => (None, Some(*member)),
-                Asker::Connection { .. } => (Some(*member), None),
-            };
-            self.refusals.borrow_mut().count(busy(proved, claimed, *source));
+            self.refusals.borrow_mut().count(busy(proved, claimed, source));
             return Some(asked.answer(ResponseCode::ServFail));
         };
-        let forwarder = self.others.borrow().as_ref().map(|others| others.forwarder.clone());
-        let Some(forwarder) = forwarder else {
+        let Some(forwarder) = self.forwarder() else {
             return Some(asked.answer(ResponseCode::ServFail));
         };
-        let answer = forwarder.answer(query).await;
+        let answer = forwarder.answer(query, by).await;
         self.is_still_let_in(asker).then(|| {
             self.stats.forwarded.one();
             asked.seal(answer)
         })
+    }
+
+    fn forwarder(&self) -> Option<Rc<Forwarder>> {
+        self.others.borrow().as_ref().map(|others| others.forwarder.clone())
     }
 
     fn is_still_let_in(&self, asker: &Asker) -> bool {
@@ -243,6 +272,8 @@ impl Desk {
     pub fn tick(&self) {
         let now = self.clock.instant();
         self.pace.borrow_mut().tidy(now);
+        self.pace_by_tcp.borrow_mut().tidy(now);
+        self.truncated.borrow_mut().tidy(now);
         for record in self.refusals.borrow_mut().take(self.clock.now(), now) {
             self.recorder.push(record);
         }
@@ -254,18 +285,29 @@ impl Desk {
     /// Sees to it that others' names are asked of whom the configuration, or the system, names today.
     pub fn look_elsewhere(&self, elsewhere: &Elsewhere) {
         let own = self.view().map_or_else(Vec::new, |view| view.own.clone());
+        let mut others = self.others.borrow_mut();
+        let before = others.as_ref().map(|others| others.servers.clone()).unwrap_or_default();
         let mut servers = match &elsewhere.servers {
             Some(servers) => servers.clone(),
-            None => system_servers(&own, elsewhere.port),
+            // While it is being written anew, the file may name nobody.
+            None => Some(system_servers(&own, elsewhere.port))
+                .filter(|servers| !servers.is_empty())
+                .unwrap_or(before),
         };
         servers.retain(|server| server.port() != elsewhere.port || !own.contains(&server.ip()));
-        let mut others = self.others.borrow_mut();
         let private = &elsewhere.private;
-        if others.as_ref().is_some_and(|now| now.servers == servers && now.private == *private) {
-            return;
+        match &mut *others {
+            Some(others) if others.private == *private => {
+                if others.servers != servers {
+                    others.forwarder.ask_these(servers.clone());
+                    others.servers = servers;
+                }
+            }
+            others => {
+                let forwarder = Rc::new(Forwarder::beside(servers.clone(), private, self.views.clone()));
+                *others = Some(Others { forwarder, servers, private: private.clone() });
+            }
         }
-        let forwarder = Rc::new(Forwarder::new(servers.clone(), private));
-        *others = Some(Others { forwarder, servers, private: private.clone() });
     }
 
     fn refuse(
@@ -287,12 +329,17 @@ impl Desk {
     }
 
     /// Beyond a member's pace: mostly silence, and now and then the word to come by TCP.
-    fn over_limit(&self, member: MemberId, bytes: &[u8], source: SocketAddr, socket: &UdpSocket) {
+    fn over_limit(
+        &self,
+        member: MemberId,
+        bytes: &[u8],
+        source: SocketAddr,
+        now: Moment,
+        socket: &UdpSocket,
+    ) {
         self.stats.over_limit.one();
         self.refusals.borrow_mut().count(busy(None, Some(member), source.ip()));
-        let over = self.over.get().wrapping_add(1);
-        self.over.set(over);
-        if over.is_multiple_of(self.limits.truncated.max(1))
+        if self.truncated.borrow_mut().allows(member, now)
             && let Some(asked) = understood(bytes)
         {
             send(socket, source, &asked.truncated(), asked.room());
@@ -310,10 +357,10 @@ impl Desk {
     }
 }
 
-/// A query's header and question, if there is a query.
-fn understood(bytes: &[u8]) -> Option<Asked> {
-    match message::begin(bytes).ok()? {
-        Ok(asked) => Some(asked),
+/// What was asked, as far as it can be read, if it is a query.
+pub fn understood(bytes: &[u8]) -> Option<Asked> {
+    match message::read(bytes).ok()? {
+        Ok((asked, _)) => Some(asked),
         Err(not_understood) => Some(not_understood.asked),
     }
 }

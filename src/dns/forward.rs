@@ -13,24 +13,27 @@ mod system;
 mod upstream;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub(super) use rebind::is_nobodys;
 pub use system::system_servers;
 pub use upstream::ServerStatus;
 
 use answer::{Age, Answer, response};
 use cache::{Cache, Known};
 use question::Question;
-use rebind::PrivateNames;
+use rebind::House;
 use upstream::Upstream;
 
+use super::view::View;
 use crate::linux::clock::SystemClock;
+use crate::linux::holder::Protocol;
 use crate::model::{Clock, Moment};
 
 /// Longer nobody is waited for: stub resolvers ask again or elsewhere after 5 seconds (resolv.conf(5)), and shall hear why.
@@ -43,16 +46,19 @@ const WAIT_BESIDE_STALE: Duration = Duration::from_millis(1_800);
 /// each that is 12,000 a second, and against servers that are down it is what bounds sockets and tasks.
 const MOST_ASKED: usize = 256;
 
+/// Of those, so many may have come by datagram, whose senders nobody knows. The rest is for who is proved by a connection.
+const MOST_ASKED_BY_UDP: usize = 192;
+
 /// Asks other servers about names that are not ours. Lives on the DNS thread's current-thread tokio runtime.
 ///
-/// Cache, order of servers and what was learnt of them are its own, so a changed list of servers is a new forwarder.
+/// Its cache outlives a change of servers, and not one of whose private answers are believed.
 pub struct Forwarder {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    upstream: Upstream,
-    private: PrivateNames,
+    upstream: Mutex<Arc<Upstream>>,
+    house: House,
     state: Mutex<State>,
 }
 
@@ -65,13 +71,13 @@ struct State {
     unanswered: u64,
 }
 
-/// Answers from outside that led to private addresses, and were emptied.
+/// Answers from outside that led to addresses or names of this house, and were emptied.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rebinding {
     /// Since the forwarder was made.
     pub refused: u64,
     /// The last such name, and where it led. A person who meant it lists its domain under `private`.
-    pub last: Option<(String, IpAddr)>,
+    pub last: Option<(String, String)>,
 }
 
 /// How forwarding goes.
@@ -91,15 +97,53 @@ pub struct ForwardStatus {
 impl Forwarder {
     /// Asks these servers in this order of preference. Names below `private` may have private addresses.
     pub fn new(servers: Vec<SocketAddr>, private: &[String]) -> Self {
-        let (upstream, private) = (Upstream::new(servers), PrivateNames::new(private));
-        Self { shared: Arc::new(Shared { upstream, private, state: Mutex::default() }) }
+        Self::with_house(servers, House::new(private))
     }
 
-    /// The whole answer to this query: its ID, its question to the letter, RA set, without EDNS. SERVFAIL within 3 seconds
+    /// The same with the zone and the network's addresses, to which no name from outside may lead.
+    pub fn beside(
+        servers: Vec<SocketAddr>,
+        private: &[String],
+        views: watch::Receiver<Option<Arc<View>>>,
+    ) -> Self {
+        Self::with_house(servers, House::new(private).with_views(views))
+    }
+
+    fn with_house(servers: Vec<SocketAddr>, house: House) -> Self {
+        let upstream = Mutex::new(Arc::new(Upstream::new(servers)));
+        Self { shared: Arc::new(Shared { upstream, house, state: Mutex::default() }) }
+    }
+
+    /// Asks other servers from now on. What is known stays.
+    pub fn ask_these(&self, servers: Vec<SocketAddr>) {
+        *lock(&self.shared.upstream) = Arc::new(Upstream::new(servers));
+    }
+
+    /// The answer to this query if nobody needs to be asked: it is known, or not passed on. One with no chance to fit into
+    /// so many bytes is not even looked at, and only said to be truncated.
+    pub fn at_hand(&self, query: &Message, room: u16) -> Option<Message> {
+        let question = match Question::of(query) {
+            Ok(question) => question,
+            Err(code) => return Some(response(query, code)),
+        };
+        let (mut state, now) = (self.shared.state(), SystemClock.instant());
+        if state.cache.fresh_size(&question, now).is_some_and(|size| size > usize::from(room)) {
+            let mut truncated = response(query, ResponseCode::NoError);
+            truncated.metadata.truncation = true;
+            return Some(truncated);
+        }
+        match state.cache.get(&question, now) {
+            Known::Fresh(answer, age) => Some(answer.to(query, Age::Of(age))),
+            Known::Bridge(answer) => Some(answer.to(query, Age::Stale)),
+            Known::Stale(_) | Known::No => None,
+        }
+    }
+
+    /// The whole answer to this query, which came in that way: its ID, its question to the letter, RA set, without EDNS. SERVFAIL within 3 seconds
     /// if nobody answers, at once if there is nobody to ask; REFUSED or the like for what is not passed on. Never panics.
     ///
     /// What was asked is still answered, into the cache, when this is dropped.
-    pub async fn answer(&self, query: &Message) -> Message {
+    pub async fn answer(&self, query: &Message, by: Protocol) -> Message {
         let question = match Question::of(query) {
             Ok(question) => question,
             Err(code) => return response(query, code),
@@ -110,18 +154,18 @@ impl Forwarder {
             Known::Fresh(answer, age) => answer.to(query, Age::Of(age)),
             Known::Bridge(answer) => answer.to(query, Age::Stale),
             Known::Stale(stale) => {
-                let answer = self.ask(question, WAIT_BESIDE_STALE).await;
+                let answer = self.ask(question, by, WAIT_BESIDE_STALE).await;
                 answer.map_or_else(|| stale.to(query, Age::Stale), |answer| answer.to(query, NEW))
             }
             Known::No => {
-                let answer = self.ask(question, LONGEST_WAIT).await;
+                let answer = self.ask(question, by, LONGEST_WAIT).await;
                 answer.unwrap_or_else(|| Answer::failure().into()).to(query, NEW)
             }
         }
     }
 
     pub fn status(&self) -> ForwardStatus {
-        let servers = self.shared.upstream.status();
+        let servers = self.shared.upstream().status();
         let state = self.shared.state();
         ForwardStatus {
             servers,
@@ -134,12 +178,16 @@ impl Forwarder {
 
     /// What the servers say; `None` if they say nothing, or too much is being asked already. Equal questions share one
     /// task, whoever of them goes away.
-    async fn ask(&self, question: Question, within: Duration) -> Option<Arc<Answer>> {
+    async fn ask(&self, question: Question, by: Protocol, within: Duration) -> Option<Arc<Answer>> {
+        let most = match by {
+            Protocol::Udp => MOST_ASKED_BY_UDP,
+            Protocol::Tcp => MOST_ASKED,
+        };
         let mut answer = {
             let mut state = self.shared.state();
             match state.flights.get(&question) {
                 Some(flight) => flight.clone(),
-                None if state.flights.len() >= MOST_ASKED => {
+                None if state.flights.len() >= most => {
                     state.unanswered += 1;
                     return None;
                 }
@@ -167,8 +215,9 @@ struct Flight {
 
 impl Flight {
     async fn fly(self, within: Duration) -> Option<Arc<Answer>> {
-        let message = self.shared.upstream.ask(&self.question, within).await;
-        let answer = message.map(|message| Answer::new(&self.question, message, &self.shared.private));
+        let upstream = self.shared.upstream();
+        let message = upstream.ask(&self.question, within).await;
+        let answer = message.map(|message| Answer::new(&self.question, message, &self.shared.house));
         self.shared.state().land(&self.question, answer.map(Arc::new), SystemClock.instant())
     }
 }
@@ -180,10 +229,19 @@ impl Drop for Flight {
 }
 
 impl Shared {
-    /// Never held across an await. A panic while it was held spoils nothing: each change is one step.
+    /// Never held across an await.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+
+    fn upstream(&self) -> Arc<Upstream> {
+        lock(&self.upstream).clone()
+    }
+}
+
+/// A panic while it was held spoils nothing: each change is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -196,9 +254,9 @@ impl State {
             }
             return None;
         };
-        if let Some(address) = answer.private {
+        if let Some(inside) = &answer.private {
             self.rebinding.refused += 1;
-            self.rebinding.last = Some((question.name.to_ascii(), address));
+            self.rebinding.last = Some((question.name.to_ascii(), inside.to_string()));
         }
         self.cache.put(question, &answer, now);
         Some(answer)

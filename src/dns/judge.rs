@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{DNSClass, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
 
+use super::forward::is_nobodys;
 use super::message::{self, Asked, NoQuery};
 use super::reverse::reverse;
 use super::special::special;
 use super::view::{Sender, View};
 use super::zone;
 use crate::identity::{IdentityRefusal, Member, identify};
-use crate::model::{Mac, Moment, RefusalCode};
+use crate::model::{Mac, MemberId, Moment, RefusalCode};
 
 /// Why a sender is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,15 +34,7 @@ pub enum NotServed {
 pub fn sender(view: &View, source: IpAddr, now: Moment) -> Result<Arc<Member>, NotServed> {
     let id = match view.sender(source) {
         None => return Err(NotServed::Stranger),
-        Some(Sender::Several(claimed)) => {
-            let refusal = IdentityRefusal {
-                code: RefusalCode::AddressNotYours,
-                member: None,
-                known: None,
-                claimed: Some(claimed),
-            };
-            return Err(NotServed::Refused(refusal));
-        }
+        Some(Sender::Several(claimed)) => return Err(NotServed::Refused(not_its_own(claimed))),
         Some(Sender::One(id)) => id,
     };
     // The owner is whom the address names, and no more than that: a record must not say that it was the sender.
@@ -52,7 +45,18 @@ pub fn sender(view: &View, source: IpAddr, now: Moment) -> Result<Arc<Member>, N
         ..refusal
     };
     let mac = Mac::of(id, view.roster.network);
-    identify(&view.roster, mac, source, now).map_err(|refusal| NotServed::Refused(by_address(refusal)))
+    let member = identify(&view.roster, mac, source, now);
+    let member = member.map_err(|refusal| NotServed::Refused(by_address(refusal)))?;
+    if !view.reaches(id, source) {
+        return Err(NotServed::Refused(not_its_own(id)));
+    }
+    Ok(member)
+}
+
+/// The refusal of an address that does not stand for that member alone.
+fn not_its_own(claimed: MemberId) -> IdentityRefusal {
+    let code = RefusalCode::AddressNotYours;
+    IdentityRefusal { code, member: None, known: None, claimed: Some(claimed) }
 }
 
 /// What comes of a query.
@@ -84,13 +88,25 @@ pub fn judge(view: &View, bytes: &[u8]) -> Verdict {
         let answer = asked.answer(ResponseCode::Refused);
         return Verdict::Reject(asked, answer);
     }
+    if question.query_type == RecordType::DS && question.name == view.zone && has_parent(&view.zone) {
+        return Verdict::Forward(asked, query);
+    }
     let ours = zone::answer(view, &asked, question)
-        .or_else(|| Some(zone::special(&asked, question, special(&question.name)?)))
+        .or_else(|| {
+            let (what, of) = special(&question.name)?;
+            Some(zone::special(view, &asked, question, what, &of))
+        })
         .or_else(|| Some(zone::reverse(view, &asked, question, &reverse(view, &question.name)?)));
     match ours {
         Some(answer) => Verdict::Answer(asked, answer),
         None => Verdict::Forward(asked, query),
     }
+}
+
+/// Whether somebody can own the zone on the internet. Of such a one the DS stands in the zone above it (RFC 4035,
+/// section 3.1.4.1), which others keep.
+fn has_parent(zone: &Name) -> bool {
+    !is_nobodys(zone)
 }
 
 /// Types that ask for more than one thing's data (RFC 6895, section 3.1): ANY, whole zones, and what is no data at all. ANY

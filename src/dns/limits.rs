@@ -9,11 +9,12 @@ use crate::model::Moment;
 /// What is enough for any household, and too little to hurt it.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Queries a second from one member over UDP. A page with many parts asks for dozens at once, and rarely.
+    /// Queries a second from one member, over UDP and as many again over TCP. A page with many parts asks for dozens at once, and rarely.
     pub rate: u32,
     /// Queries that one member may send at once.
     pub burst: u32,
-    /// Of those beyond, each so many gets the word to come by TCP, where a real client is heard.
+    /// Of those beyond, so many a second of one member get the word to come by TCP, where a real client is heard. Not more:
+    /// the address may be borrowed, and its owner is not to be flooded with answers.
     pub truncated: u32,
     /// Refusals a second that one member is told and has recorded one by one; the others are counted.
     pub refusals: u32,
@@ -22,9 +23,12 @@ pub struct Limits {
     pub connections: u32,
     /// Queries of one connection that are being answered at a time.
     pub pipelined: usize,
+    /// Bytes of answers that one connection has waiting for its device to take them. Room for one of the longest at least.
+    pub queued: usize,
     /// How long a TCP connection may be without a whole query, and an answer on its way.
     pub idle: Duration,
-    /// Queries of one member that others are being asked, and of all.
+    /// Queries of one member that others are being asked, and of all; so many by datagram and as many again by connection,
+    /// for who borrows somebody's address must not use up what its owner proves to be asking.
     pub forwards_of_member: u32,
     pub forwards: u32,
     /// Datagrams of one socket that are looked at before anything else has its turn.
@@ -36,14 +40,15 @@ impl Default for Limits {
         Self {
             rate: 200,
             burst: 1000,
-            truncated: 8,
+            truncated: 10,
             refusals: 10,
             connections_of_member: 16,
             connections: 256,
             pipelined: 32,
+            queued: 128 * 1024,
             idle: Duration::from_secs(10),
             forwards_of_member: 64,
-            forwards: 512,
+            forwards: 256,
             batch: 64,
         }
     }
@@ -62,6 +67,13 @@ impl<K: Eq + Hash> Pace<K> {
     pub fn new(rate: u32, burst: u32) -> Self {
         let each = Duration::from_secs(1).checked_div(rate).unwrap_or(Duration::MAX);
         Self { each, ahead: each.saturating_mul(burst), paid: HashMap::new() }
+    }
+
+    /// Uses the pace for one more, and says how long to wait before that: nothing within the burst.
+    pub fn wait(&mut self, who: K, now: Moment) -> Duration {
+        let paid = self.paid.entry(who).or_insert(now);
+        *paid = (*paid).max(now) + self.each;
+        paid.saturating_duration_since(now).saturating_sub(self.ahead)
     }
 
     /// Whether one more is within the pace, which it then uses.
@@ -138,6 +150,13 @@ mod tests {
         assert_eq!(sent("a", 60_000, 100), 3, "no more is saved than a burst");
         pace.tidy(at(60_000));
         assert_eq!(pace.paid.len(), 1, "b owes nothing");
+    }
+
+    #[test]
+    fn who_may_wait_waits_for_its_turn() {
+        let mut pace = Pace::new(10, 2);
+        let waits = [0, 0, 0, 500].map(|ms| pace.wait("a", at(ms)).as_millis());
+        assert_eq!(waits, [0, 0, 100, 0]);
     }
 
     #[test]

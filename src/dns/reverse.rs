@@ -1,7 +1,8 @@
 //! Which names of `in-addr.arpa` and `ip6.arpa` are about this network. Pure.
 //!
-//! Those are answered here and asked nobody else, whoever is behind them: who lives at which address is no stranger's
-//! business, and no stranger knows.
+//! Whole addresses that a member has, and all that ZeroTier derives on this network, are answered here and asked nobody
+//! else: who lives at which address is no stranger's business, and no stranger knows. An address of a managed range that no
+//! member has is asked elsewhere like any other, for the range may be shared with a house's own network.
 
 use std::net::Ipv6Addr;
 

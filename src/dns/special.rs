@@ -28,9 +28,10 @@ const SPECIAL: [(&str, Special); 6] = [
     ("resolver.arpa", Special::NoData),
 ];
 
-/// What is said of a name that is nobody's to be asked about.
-pub fn special(name: &Name) -> Option<Special> {
-    SPECIAL.iter().find(|(of, _)| is_within(name, of)).map(|&(_, special)| special)
+/// What is said of a name that is nobody's to be asked about, and of which domain that is said.
+pub fn special(name: &Name) -> Option<(Special, Name)> {
+    let &(domain, special) = SPECIAL.iter().find(|(of, _)| is_within(name, of))?;
+    Some((special, Name::from_ascii(format!("{domain}.")).ok()?))
 }
 
 fn is_within(name: &Name, domain: &str) -> bool {
@@ -61,7 +62,8 @@ mod tests {
             ("local.example.org.", None),
             ("my-use-application-dns.net.", None),
         ] {
-            assert_eq!(special(&Name::from_ascii(name).unwrap()), expected, "{name}");
+            let found = special(&Name::from_ascii(name).unwrap());
+            assert_eq!(found.map(|(special, _)| special), expected, "{name}");
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::desk::{Asker, Desk, Slot};
+use super::desk::{Asker, Desk, Slot, understood};
 use super::judge::{Verdict, judge};
 use super::message::{self, encode};
 use crate::identity::{IdentityRefusal, identify};
@@ -28,15 +28,48 @@ pub struct Admitted {
     pub slot: Slot,
 }
 
-/// An answer to be written, with its place among those under way.
-type Outgoing = (Vec<u8>, OwnedSemaphorePermit);
+/// An answer to be written, with its place among those under way and its part of the bytes that may wait.
+type Outgoing = (Vec<u8>, OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
+/// Where one connection's answers wait to be taken.
+#[derive(Clone)]
+struct Queue {
+    to: mpsc::Sender<Outgoing>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Queue {
+    /// Waits until there is room; whether the connection still stands.
+    async fn put(&self, answer: Vec<u8>, place: OwnedSemaphorePermit) -> bool {
+        let size = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+        let Ok(part) = self.bytes.clone().acquire_many_owned(size).await else { return false };
+        self.to.send((answer, place, Some(part))).await.is_ok()
+    }
+
+    /// Puts in place of an answer that there is no room for this short one, so that nothing large waits outside.
+    async fn put_or(
+        &self,
+        answer: Vec<u8>,
+        short: impl FnOnce() -> Option<Vec<u8>>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let size = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+        let part = self.bytes.clone().try_acquire_many_owned(size).ok();
+        let answer = if part.is_some() { Some(answer) } else { short() };
+        if let Some(answer) = answer {
+            let _ = self.to.send((answer, place, part)).await;
+        }
+    }
+}
 
 /// Serves a connection until its device leaves, breaks the rules or is silent for too long.
 pub async fn serve(desk: Rc<Desk>, stream: TcpStream, admitted: Admitted) {
     let (reader, writer) = stream.into_split();
     let (to, from) = mpsc::channel(desk.limits.pipelined.max(1));
     let mut writing = std::pin::pin!(write(writer, from, desk.limits.idle));
-    let reading = read(desk, reader, &admitted, to);
+    let room = desk.limits.queued.max(usize::from(u16::MAX));
+    let queue = Queue { to, bytes: Arc::new(Semaphore::new(room)) };
+    let reading = read(desk, reader, &admitted, queue);
     tokio::select! {
         // Answers that are on their way still get out.
         () = reading => writing.await,
@@ -44,10 +77,14 @@ pub async fn serve(desk: Rc<Desk>, stream: TcpStream, admitted: Admitted) {
     }
 }
 
-async fn read(desk: Rc<Desk>, mut reader: OwnedReadHalf, admitted: &Admitted, to: mpsc::Sender<Outgoing>) {
+async fn read(desk: Rc<Desk>, mut reader: OwnedReadHalf, admitted: &Admitted, to: Queue) {
     let room = Arc::new(Semaphore::new(desk.limits.pipelined.max(1)));
     while let Ok(Some(query)) = timeout(desk.limits.idle, next(&mut reader)).await {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let wait = desk.wait(admitted.slot.member());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         if !handle(&desk, admitted, &query, permit, &to).await {
             return;
         }
@@ -60,14 +97,14 @@ async fn handle(
     admitted: &Admitted,
     query: &[u8],
     permit: OwnedSemaphorePermit,
-    to: &mpsc::Sender<Outgoing>,
+    to: &Queue,
 ) -> bool {
     let Some(view) = desk.view() else { return false };
     let ip = admitted.peer.ip();
     if let Err(refusal) = identify(&view.roster, admitted.origin, ip, desk.clock.instant()) {
         let answer = refused(desk, refusal, query, admitted);
         if let Some(bytes) = answer {
-            let _ = to.send((bytes, permit)).await;
+            to.put(bytes, permit).await;
         }
         return false;
     }
@@ -81,31 +118,32 @@ async fn handle(
             desk.rejected(Some(admitted.slot.member()), None, ip, asked.question());
             answer
         }
-        Verdict::Forward(asked, query) => {
-            let asker =
-                Asker::Connection { member: admitted.slot.member(), source: ip, origin: admitted.origin };
-            let (desk, to) = (desk.clone(), to.clone());
-            tokio::task::spawn_local(async move {
-                let answer = desk.ask_elsewhere(&asker, &asked, &query).await;
-                if let Some(bytes) = answer.and_then(|answer| encode(&answer, u16::MAX)) {
-                    let _ = to.send((bytes, permit)).await;
-                }
-            });
-            return true;
-        }
+        Verdict::Forward(asked, query) => match desk.at_hand(&asked, &query, u16::MAX) {
+            Some(answer) => answer,
+            None => {
+                let asker =
+                    Asker::Connection { member: admitted.slot.member(), source: ip, origin: admitted.origin };
+                let (desk, to) = (desk.clone(), to.clone());
+                tokio::task::spawn_local(async move {
+                    let answer = desk.ask_elsewhere(&asker, &asked, &query).await;
+                    if let Some(bytes) = answer.and_then(|answer| encode(&answer, u16::MAX)) {
+                        let busy = || encode(&asked.answer(ResponseCode::ServFail), u16::MAX);
+                        to.put_or(bytes, busy, permit).await;
+                    }
+                });
+                return true;
+            }
+        },
     };
     match encode(&answer, u16::MAX) {
-        Some(bytes) => to.send((bytes, permit)).await.is_ok(),
+        Some(bytes) => to.put(bytes, permit).await,
         None => false,
     }
 }
 
 /// The last answer to somebody who was let in and no longer is.
 fn refused(desk: &Desk, refusal: IdentityRefusal, query: &[u8], admitted: &Admitted) -> Option<Vec<u8>> {
-    let asked = match message::begin(query).ok()? {
-        Ok(asked) => asked,
-        Err(not_understood) => not_understood.asked,
-    };
+    let asked = understood(query)?;
     let told = desk.refused(refusal, admitted.peer.ip(), asked.question());
     let answer: Message = asked.answer(ResponseCode::Refused);
     told.then(|| encode(&answer, u16::MAX)).flatten()
@@ -124,7 +162,7 @@ async fn next(reader: &mut OwnedReadHalf) -> Option<Vec<u8>> {
 
 /// Writes answers until there are none to come, or the device does not take one in time.
 async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<Outgoing>, limit: Duration) {
-    while let Some((bytes, _place)) = answers.recv().await {
+    while let Some((bytes, _place, _part)) = answers.recv().await {
         let Ok(length) = u16::try_from(bytes.len()) else { return };
         let framed = [&length.to_be_bytes()[..], &bytes].concat();
         if !matches!(timeout(limit, writer.write_all(&framed)).await, Ok(Ok(()))) {

@@ -1,6 +1,6 @@
 //! What DNS knows: names, addresses and members as of one moment. Immutable; a newer one replaces it whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -8,20 +8,22 @@ use hickory_proto::rr::Name;
 use jiff::Timestamp;
 
 use crate::ca::Alpn;
-use crate::identity::{Member, Roster};
-use crate::model::{AddressKind, MemberId, MemberState, NetworkId};
+use crate::identity::{Member, Pins, Roster};
+use crate::model::{AddressKind, Mac, MemberId, MemberState, NetworkId};
 use crate::overlay::{Overlay, Pinning};
 use crate::services::{GATE, Site, Target};
 
 /// What a view is composed from.
 pub struct Facts<'a> {
     pub site: &'a Site,
-    /// As the data path takes it, so that DNS lets nobody in whom HTTP refuses.
+    /// As the data path judges by it: whom its record keeps out there, it keeps out here.
     pub roster: &'a Arc<Roster>,
     pub overlay: &'a Overlay,
     pub pinning: &'a Pinning,
-    /// The addresses at which the web ports really are open.
+    /// The addresses at which a web port really is open, of either kind.
     pub listening: &'a [IpAddr],
+    /// Those at which the port of HTTPS is.
+    pub listening_https: &'a [IpAddr],
     /// Whether every device trusts the certificates without being told to: they are files of one's own, or ACME's.
     pub publicly_trusted: bool,
     pub now: Timestamp,
@@ -37,6 +39,8 @@ pub struct View {
     pub roster: Arc<Roster>,
     /// This machine's own overlay addresses.
     pub own: Vec<IpAddr>,
+    /// The addresses to which answers go to their owners only; `None` where nothing sees to that.
+    pins: Option<Arc<Pins>>,
     zone_says: Zone,
     senders: Senders,
 }
@@ -55,6 +59,8 @@ struct Zone {
 pub struct Entry {
     pub addresses: Arc<[IpAddr]>,
     pub https: Option<Https>,
+    /// Where that is served.
+    pub https_at: Arc<[IpAddr]>,
 }
 
 /// The protocols that an HTTPS record promises (RFC 9460).
@@ -65,7 +71,7 @@ pub enum Https {
 }
 
 /// Who may be behind a source address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
     One(MemberId),
     /// The controller gave the address to several, this one among them.
@@ -90,6 +96,7 @@ impl View {
             serial,
             roster: facts.roster.clone(),
             own: facts.overlay.addresses.clone(),
+            pins: pins(facts),
             zone_says,
             senders: Senders::of(facts.roster),
         }
@@ -115,6 +122,14 @@ impl View {
         self.senders.find(source)
     }
 
+    /// Whether an answer to this address reaches that member and nobody else, as far as anything sees to that. ZeroTier
+    /// gives a member 2^48 addresses of 6PLANE, and only the first is pinned: whoever answers for another one would
+    /// hear what is meant for the member.
+    pub fn reaches(&self, member: MemberId, address: IpAddr) -> bool {
+        let mac = Mac::of(member, self.roster.network);
+        self.pins.as_ref().is_none_or(|pins| pins.get(&address) == Some(&mac))
+    }
+
     /// Whether an address is on this network: given to a member, or derived from one's ID.
     pub fn knows(&self, address: IpAddr) -> bool {
         self.own.contains(&address) || self.sender(address).is_some()
@@ -126,6 +141,7 @@ impl Zone {
         let network = facts.roster.network;
         let own = facts.overlay.own;
         let addresses = in_order(facts.listening.to_vec(), own, network);
+        let https_at = in_order(facts.listening_https.to_vec(), own, network);
         let mut names: BTreeMap<Box<str>, Entry> = BTreeMap::new();
         let zone = facts.site.zone.as_str();
         for full in facts.site.names() {
@@ -133,8 +149,9 @@ impl Zone {
                 continue;
             };
             let https = facts.site.find(full).and_then(|target| https(facts, full, target));
-            let https = https.filter(|_| !addresses.is_empty());
-            names.insert(label.into(), Entry { addresses: addresses.clone(), https });
+            let https = https.filter(|_| !https_at.is_empty());
+            let entry = Entry { addresses: addresses.clone(), https, https_at: https_at.clone() };
+            names.insert(label.into(), entry);
         }
         let mut pointers: BTreeMap<IpAddr, Box<str>> = BTreeMap::new();
         let shows_devices =
@@ -150,7 +167,8 @@ impl Zone {
                 for &address in addresses.iter() {
                     pointers.entry(address).or_insert_with(|| name.as_str().into());
                 }
-                names.insert(name.as_str().into(), Entry { addresses, https: None });
+                names
+                    .insert(name.as_str().into(), Entry { addresses, https: None, https_at: Arc::default() });
             }
         }
         for &address in &facts.overlay.addresses {
@@ -174,6 +192,16 @@ fn https(facts: &Facts<'_>, name: &str, target: &Target) -> Option<Https> {
         Alpn::Http2 => Https::Http2,
     };
     promised.then_some(protocols)
+}
+
+/// What is pinned now. An overlay that is simulated has no device, and nothing to pin on it.
+fn pins(facts: &Facts<'_>) -> Option<Arc<Pins>> {
+    match facts.pinning {
+        Pinning::On { ifindex, pins } if *ifindex == facts.overlay.ifindex && *ifindex != 0 => {
+            Some(pins.clone())
+        }
+        Pinning::On { .. } | Pinning::Off { .. } => None,
+    }
 }
 
 fn is_shown(member: &Member, own: Option<MemberId>) -> bool {
@@ -205,7 +233,8 @@ fn in_order(mut addresses: Vec<IpAddr>, owner: Option<MemberId>, network: Networ
     addresses.into()
 }
 
-/// Every address of a member, to be found at once: a flood must not cost a look at each of ten thousand.
+/// Every address of a member, to be found at once: a flood must not cost a look at each of ten thousand. Where an active
+/// member has an address, it is nobody else's: what one that was let in no longer had before shuts nobody out.
 #[derive(Debug, Default)]
 struct Senders {
     exact: HashMap<IpAddr, Sender>,
@@ -218,8 +247,18 @@ const PLANE: usize = 10;
 impl Senders {
     fn of(roster: &Roster) -> Self {
         let mut found = Self::default();
-        for member in roster.sorted() {
+        let (active, others): (Vec<_>, Vec<_>) =
+            roster.sorted().into_iter().partition(|member| member.state == MemberState::Active);
+        let mut taken = HashSet::new();
+        for member in active.into_iter().chain(others) {
             for address in member.addresses(roster.network) {
+                match member.state {
+                    MemberState::Active => {
+                        taken.insert(address);
+                    }
+                    _ if taken.contains(&address) => continue,
+                    _ => {}
+                }
                 let several = |known: &mut Sender| {
                     let (Sender::One(other) | Sender::Several(other)) = *known;
                     if other != member.id {

@@ -51,16 +51,16 @@ pub fn answer(view: &View, asked: &Asked, question: &Query) -> Option<Message> {
 }
 
 /// The answer about a name that is nobody's to be asked about.
-pub fn special(asked: &Asked, question: &Query, special: Special) -> Message {
+pub fn special(view: &View, asked: &Asked, question: &Query, special: Special, zone: &Name) -> Message {
     let loopback = match question.query_type {
         RecordType::A => vec![RData::A(A(std::net::Ipv4Addr::LOCALHOST))],
         RecordType::AAAA => vec![RData::AAAA(AAAA(std::net::Ipv6Addr::LOCALHOST))],
         _ => Vec::new(),
     };
     match special {
-        Special::NoName => authoritative(asked, ResponseCode::NXDomain),
-        Special::NoData => authoritative(asked, ResponseCode::NoError),
-        Special::Loopback => positive(asked, question, loopback),
+        Special::NoName => negative(view, asked, ResponseCode::NXDomain, zone),
+        Special::Loopback if !loopback.is_empty() => positive(asked, question, loopback),
+        Special::NoData | Special::Loopback => negative(view, asked, ResponseCode::NoError, zone),
     }
 }
 
@@ -91,7 +91,7 @@ fn apex(view: &View, kind: RecordType) -> Vec<RData> {
 
 fn of_entry(entry: &Entry, kind: RecordType) -> Vec<RData> {
     match (kind, entry.https) {
-        (RecordType::HTTPS, Some(https)) => vec![service(https, &entry.addresses)],
+        (RecordType::HTTPS, Some(https)) => vec![service(https, &entry.https_at)],
         _ => of_addresses(&entry.addresses, kind),
     }
 }

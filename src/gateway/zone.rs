@@ -54,20 +54,21 @@ fn view(inner: &Inner, previous: Option<&View>) -> Option<View> {
         roster: &snapshot.roster,
         overlay: &overlay,
         pinning: &pinning,
-        listening: &listening(inner, &overlay, &config),
+        listening: &listening(inner, &overlay, &config, None),
+        listening_https: &listening(inner, &overlay, &config, Some(config.https_port)),
         publicly_trusted: matches!(config.tls, Tls::Acme(_)) && inner.certificates.load().ends().is_some(),
         now: inner.clock.now(),
     };
     Some(View::compose(&facts, previous))
 }
 
-/// The addresses where at least one web port is open. One of them held by another program is no reason to call the other
+/// The addresses where this web port is open, or at least one. One of them held by another program is no reason to call the other
 /// one away.
-fn listening(inner: &Inner, overlay: &Overlay, config: &Config) -> Vec<IpAddr> {
+fn listening(inner: &Inner, overlay: &Overlay, config: &Config, port: Option<u16>) -> Vec<IpAddr> {
     let faults = inner.faults.borrow().clone();
     let wanted = keep::wanted(overlay, config, &[]);
     let open = wanted.iter().filter(|bind| !faults.iter().any(|fault| fault.bind == **bind));
-    open.map(|bind| bind.at.ip()).collect()
+    open.filter(|bind| port.is_none_or(|port| bind.at.port() == port)).map(|bind| bind.at.ip()).collect()
 }
 
 /// Wants one socket of each protocol at each overlay address, once there is something to answer by.

@@ -8,6 +8,7 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::dns_forward::standin::{Standin, honest, wire};
 use crate::real::needs;
 use crate::world::{Live, SOON, World, echo};
 
@@ -164,6 +165,19 @@ async fn queries_on_one_connection_are_answered_as_they_come() {
     assert_eq!(ids, (0..200).collect::<Vec<u16>>());
 }
 
+/// Its queries are not refused; each waits for its turn.
+#[tokio::test]
+async fn a_connection_has_its_pace_too() {
+    let limits = |limits: &mut ztgate::dns::Limits| (limits.rate, limits.burst) = (20, 5);
+    let world = home().dns_limits(limits).start().await;
+    let mut connection = connect(&world, "red-phone").await;
+    let begin = Instant::now();
+    for _ in 0..15 {
+        assert!(tcp_answer(&mut connection, "wiki.home.arpa").await.is_some());
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(450), "{:?}", begin.elapsed());
+}
+
 #[tokio::test]
 async fn one_device_has_so_many_connections_and_a_silent_one_ends() {
     let limits = |limits: &mut ztgate::dns::Limits| {
@@ -188,7 +202,7 @@ async fn beyond_its_pace_a_device_hears_little_and_comes_by_tcp() {
     let limits = |limits: &mut ztgate::dns::Limits| {
         limits.rate = 1;
         limits.burst = 5;
-        limits.truncated = 4;
+        limits.truncated = 3;
     };
     let world = home().dns_limits(limits).start().await;
     let socket = UdpSocket::bind((world.from("red-phone").source, 0)).await.unwrap();
@@ -203,12 +217,44 @@ async fn beyond_its_pace_a_device_hears_little_and_comes_by_tcp() {
         let answer = Message::from_vec(&bytes[..length]).unwrap();
         if answer.metadata.truncation { truncated += 1 } else { whole += 1 }
     }
-    assert!((5..=6).contains(&whole) && (9..=10).contains(&truncated), "{whole} {truncated}");
+    assert!((5..=6).contains(&whole) && (3..=4).contains(&truncated), "{whole} {truncated}");
     let over = world.audit().record(|record| record.verdict.as_str() == "gateway-busy").await;
     assert_eq!(over.claimed, Some(world.id("red-phone")));
     assert!((39..=40).contains(&over.count), "{over:?}");
     let answer = tcp_answer(&mut connect(&world, "red-phone").await, "wiki.home.arpa").await;
     assert_eq!(answer.unwrap().answers.len(), 1);
+}
+
+/// Anybody on the network may send datagrams from somebody else's address.
+#[tokio::test]
+async fn questions_by_datagram_use_up_nothing_that_connections_need() {
+    let upstream =
+        Standin::new(|query, _| match query.queries[0].name.to_lowercase().to_ascii().starts_with("known") {
+            true => vec![wire(&honest(query, [9, 9, 9, 9]))],
+            false => Vec::new(),
+        });
+    let limits = |limits: &mut ztgate::dns::Limits| limits.forwards_of_member = 2;
+    let world = World::new().member("red-phone").dns(&format!("forward = [\"{}\"]", upstream.at));
+    let world = world.dns_limits(limits).start().await;
+    let socket = UdpSocket::bind((world.from("red-phone").source, 0)).await.unwrap();
+    socket.connect(("127.0.0.1", world.dns_port())).await.unwrap();
+    for id in 0..3 {
+        socket.send(&query(id, &format!("silent{id}.example")).to_vec().unwrap()).await.unwrap();
+    }
+    let code = |answer: Option<Message>| answer.map(|answer| answer.metadata.response_code);
+    assert_eq!(code(datagram(&socket).await), Some(ResponseCode::ServFail), "the third is too much");
+    let mut connection = connect(&world, "red-phone").await;
+    let answer = tcp_answer(&mut connection, "known.example").await.unwrap();
+    assert_eq!(answer.answers.len(), 1, "a connection has a share of its own");
+    socket.send(&query(9, "known.example").to_vec().unwrap()).await.unwrap();
+    let known = datagram(&socket).await.unwrap();
+    assert_eq!((known.metadata.id, known.answers.len()), (9, 1), "what is known costs no share");
+}
+
+async fn datagram(socket: &UdpSocket) -> Option<Message> {
+    let mut bytes = [0; 1232];
+    let length = tokio::time::timeout(SOON, socket.recv(&mut bytes)).await.ok()?.unwrap();
+    Message::from_vec(&bytes[..length]).ok()
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! Questions about other people's names: passed on to a real unbound, and to servers that are slow, gone or lie.
 
 mod hostile;
-mod standin;
+pub mod standin;
 mod unbound;
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use ztgate::dns::forward::Forwarder;
+use ztgate::linux::holder::Protocol;
 
 /// As a device asks.
 fn query(name: &str, kind: RecordType) -> Message {
@@ -19,7 +20,7 @@ fn query(name: &str, kind: RecordType) -> Message {
 /// The answer, which repeats ID and question to the letter whatever it says.
 async fn ask(forwarder: &Forwarder, name: &str, kind: RecordType) -> Message {
     let query = query(name, kind);
-    let answer = forwarder.answer(&query).await;
+    let answer = forwarder.answer(&query, Protocol::Udp).await;
     assert_eq!((answer.metadata.id, &answer.queries), (query.metadata.id, &query.queries));
     assert!(answer.queries[0].name.eq_case(&query.queries[0].name), "{answer}");
     assert!(answer.metadata.recursion_available && answer.metadata.recursion_desired, "{answer}");

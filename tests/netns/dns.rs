@@ -57,17 +57,28 @@ fn no_other_device_brings_a_query_in() {
         let home = Home::new();
         let lan = Segment::new();
         lan.plug(&home.machine, "eth0", "02:00:00:00:00:01", &["192.168.1.1/24"]);
+        // Linux takes packets for any of its addresses by any device; this one even has a member's address.
+        let neighbour = Namespace::new();
+        lan.plug(&neighbour, "eth0", "02:00:00:00:00:02", &["192.168.1.2/24", "10.147.20.2/32"]);
+        neighbour.ip("route add 10.147.20.1/32 via 192.168.1.1 dev eth0 src 10.147.20.2");
+        // A socket that is bound to no device hears it, so there is a way.
+        let weak = home.machine.run(|| UdpSocket::bind(GATEWAY.at(53)[0])).unwrap();
+        weak.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(ask(&neighbour, GATEWAY.at(53)[0]), None, "heard, and not answered");
+        let (_, from) = weak.recv_from(&mut [0; 512]).unwrap();
+        assert_eq!(from.ip().to_string(), "10.147.20.2");
+        drop(weak);
         let _gateway = home.start();
         let a = A.machine(&home.segment);
         home.until_served(&a);
         let at = GATEWAY.at(53)[0];
         assert!(until(PATIENCE, || ask(&a, at).is_some()), "{}", home.log());
-        // Linux takes packets for any of its addresses by any device; this one even has a member's address.
-        let neighbour = Namespace::new();
-        lan.plug(&neighbour, "eth0", "02:00:00:00:00:02", &["192.168.1.2/24", "10.147.20.2/32"]);
-        neighbour.ip("route add 10.147.20.1/32 via 192.168.1.1 dev eth0 src 10.147.20.2");
+        let counts = || home.status().unwrap().dns.counts;
+        let before = counts();
+        assert!(before.answered > 0, "{before:?}");
         assert_eq!(ask(&neighbour, at), None);
         assert_eq!(ask(&neighbour, "192.168.1.1:53".parse().unwrap()), None);
+        assert_eq!(counts(), before, "nothing was heard, let alone answered where another would hear it");
     });
 }
 

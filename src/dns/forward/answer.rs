@@ -1,6 +1,5 @@
 //! What of a server's answer is kept, for how long, and how it is said to a client.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::dnssec::rdata::DNSSECRData;
@@ -8,7 +7,7 @@ use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::question::Question;
-use super::rebind::{PrivateNames, private_address};
+use super::rebind::{House, Inside};
 
 /// A record is kept so long at most: a name that moved is found within the hour, whatever its old owner said.
 const LONGEST: Duration = Duration::from_secs(3_600);
@@ -32,17 +31,17 @@ pub(super) struct Answer {
     authorities: Vec<Record>,
     /// How long it may be given again; zero: not at all.
     pub(super) lifetime: Duration,
-    /// The private address that it was emptied for.
-    pub(super) private: Option<IpAddr>,
+    /// What it was emptied for.
+    pub(super) private: Option<Inside>,
 }
 
 impl Answer {
     /// Takes from a server's answer what belongs to the question.
     ///
-    /// An answer from outside that leads to a private address is emptied as a whole. It then says that the name has no
+    /// An answer from outside that leads into this house, to an address or a name, is emptied as a whole. It then says that the name has no
     /// such record; that the name does not exist would be taken for its other types and the names below it as well
     /// (RFC 8020).
-    pub(super) fn new(question: &Question, message: Message, private: &PrivateNames) -> Self {
+    pub(super) fn new(question: &Question, message: Message, house: &House) -> Self {
         let chain = chain(question, &message.answers);
         let is_kept = |record: &Record| belongs(record, question, &chain);
         let answers: Vec<_> = message.answers.into_iter().filter(is_kept).collect();
@@ -54,15 +53,15 @@ impl Answer {
         let code = message.metadata.response_code;
         let mut answer =
             Self { code, answers, authorities, lifetime: Duration::ZERO, private: None }.clamped(is_found);
-        if !private.include(&question.name)
-            && let Some(address) = answer.answers.iter().find_map(private_address)
+        if !house.include(&question.name)
+            && let Some(inside) = answer.answers.iter().find_map(|record| house.way_in(record))
         {
-            answer = answer.emptied(address);
+            answer = answer.emptied(inside);
         }
         answer
     }
 
-    fn emptied(self, private: IpAddr) -> Self {
+    fn emptied(self, private: Inside) -> Self {
         Self {
             code: ResponseCode::NoError,
             answers: Vec::new(),
@@ -126,15 +125,24 @@ impl Answer {
         message
     }
 
-    /// As it is kept, if it can be written at all.
+    /// As it is kept, if it can be written whole and is not too large.
     pub(super) fn pack(&self) -> Option<Packed> {
         let mut message = Message::response(0, OpCode::Query);
         message.metadata.response_code = self.code;
         message.answers.clone_from(&self.answers);
         message.authorities.clone_from(&self.authorities);
-        Some(Packed { wire: message.to_vec().ok()?.into(), lifetime: self.lifetime })
+        let wire = message.to_vec().ok()?;
+        // hickory leaves out what goes beyond a message's longest and says so by TC: that is not the answer.
+        let is_whole = wire.get(2).is_some_and(|flags| flags & TC == 0);
+        (is_whole && wire.len() <= LARGEST).then(|| Packed { wire: wire.into(), lifetime: self.lifetime })
     }
 }
+
+/// Larger answers are not kept, in bytes: a thousand would fill the cache, and nobody needs them twice.
+const LARGEST: usize = 16 * 1024;
+
+/// "Truncated", in the third byte of a message (RFC 1035, section 4.1.1).
+const TC: u8 = 0x02;
 
 /// An answer as a message on the wire: parsed records take up to forty times their bytes, and whoever sends them chooses
 /// how often, so that only this lets the cache know its size.
@@ -204,7 +212,7 @@ fn chain(question: &Question, records: &[Record]) -> Vec<Name> {
 /// renames, and comes with the CNAME that it means (RFC 6672, section 3.1).
 fn belongs(record: &Record, question: &Question, chain: &[Name]) -> bool {
     let kind = match covered(record) {
-        Some(covered) if question.dnssec_ok => covered,
+        Some(covered) if question.dnssec_ok && question.kind != RecordType::RRSIG => covered,
         _ => record.record_type(),
     };
     let is_above = |name: &&Name| record.name.zone_of(name) && record.name != **name;
@@ -289,7 +297,7 @@ mod tests {
     fn kept(answers: Vec<Record>, authorities: Vec<Record>) -> Answer {
         let asked = question("www.example.org.", RecordType::A);
         let message = message(ResponseCode::NoError, answers, authorities);
-        Answer::new(&asked, message, &PrivateNames::new(&[]))
+        Answer::new(&asked, message, &House::new(&[]))
     }
 
     /// `owner TYPE ttl` of each record.
@@ -331,8 +339,9 @@ mod tests {
     fn aliases_that_run_in_a_circle_or_on_and_on_end() {
         let circle = vec![alias("www.example.org.", "a.example."), alias("a.example.", "www.example.org.")];
         assert_eq!(kept(circle, vec![]).answers.len(), 2);
-        let mut long: Vec<_> = (0..40).map(|n| alias(&format!("n{n}."), &format!("n{}.", n + 1))).collect();
-        long.push(alias("www.example.org.", "n0."));
+        let mut long: Vec<_> =
+            (0..40).map(|n| alias(&format!("n{n}.example."), &format!("n{}.example.", n + 1))).collect();
+        long.push(alias("www.example.org.", "n0.example."));
         assert_eq!(kept(long, vec![]).answers.len(), LONGEST_CHAIN + 1);
     }
 
@@ -363,14 +372,33 @@ mod tests {
             ]
         };
         let answer = kept(way_in(), vec![]);
-        assert_eq!(answer.private, Some([192, 168, 1, 5].into()));
+        assert_eq!(answer.private.map(|inside| inside.to_string()).as_deref(), Some("nas.lan."));
         assert_eq!((answer.code, answer.answers.len()), (ResponseCode::NoError, 0));
         assert_eq!(answer.lifetime, LONGEST_NEGATIVE);
 
         let asked = question("www.example.org.", RecordType::A);
-        let trusted = PrivateNames::new(&["example.org".into()]);
+        let trusted = House::new(&["example.org".into()]);
         let answer = Answer::new(&asked, message(ResponseCode::NoError, way_in(), vec![]), &trusted);
         assert_eq!((answer.private, answer.answers.len()), (None, 3));
+    }
+
+    #[test]
+    fn an_alias_of_a_name_in_the_house_is_no_answer_even_without_an_address() {
+        for (target, is_kept) in [
+            ("cdn.example.", true),
+            ("router.lan.", false),
+            ("router.", false),
+            ("red-phone.home.arpa.", false),
+            ("localhost.", false),
+            ("x.onion.", false),
+        ] {
+            let chain = || vec![alias("www.example.org.", "a.example."), alias("a.example.", target)];
+            assert_eq!(kept(chain(), vec![]).private.is_none(), is_kept, "{target}");
+            let asked = question("a.example.", RecordType::CNAME);
+            let message = message(ResponseCode::NoError, chain(), vec![]);
+            let answer = Answer::new(&asked, message, &House::new(&[]));
+            assert_eq!(answer.private.is_none(), is_kept, "{target}, asked for the alias itself");
+        }
     }
 
     #[test]
@@ -385,6 +413,17 @@ mod tests {
         assert!(told.metadata.recursion_available && told.metadata.recursion_desired);
         assert!(!told.metadata.authoritative && told.edns.is_none());
         assert_eq!(list(&answer.to(&query, Age::Stale).answers), ["wWw.eXample.org. A 30"]);
+    }
+
+    #[test]
+    fn what_is_large_is_not_kept() {
+        let many = |count: u16| {
+            let record = |n: u16| a("www.example.org.", 60, [9, 9, (n >> 8) as u8, n as u8]);
+            kept((0..count).map(record).collect(), vec![])
+        };
+        assert!(many(500).pack().and_then(|packed| packed.unpack()) == Some(many(500)));
+        assert!(many(1100).pack().is_none());
+        assert!(many(5000).pack().is_none(), "not even what would fit of it");
     }
 
     #[test]
@@ -413,10 +452,13 @@ mod tests {
             ];
             message(ResponseCode::NoError, answers, vec![])
         };
-        let none = PrivateNames::new(&[]);
+        let none = House::new(&[]);
         assert_eq!(list(&Answer::new(&asked, received(), &none).answers), ["www.example.org. A 60"]);
         asked.dnssec_ok = true;
         let expected = ["www.example.org. A 60", "www.example.org. RRSIG 60"];
+        assert_eq!(list(&Answer::new(&asked, received(), &none).answers), expected);
+        asked.kind = RecordType::RRSIG;
+        let expected = ["www.example.org. RRSIG 60", "www.example.org. RRSIG 60"];
         assert_eq!(list(&Answer::new(&asked, received(), &none).answers), expected);
     }
 
@@ -431,7 +473,7 @@ mod tests {
         let means = alias("www.old.example.org.", "www.example.net.");
         let received = vec![dname.clone(), means, a("www.example.net.", 60, [9; 4])];
         let message = message(ResponseCode::NoError, received, vec![]);
-        let answer = Answer::new(&asked, message, &PrivateNames::new(&[]));
+        let answer = Answer::new(&asked, message, &House::new(&[]));
         let expected =
             ["old.example.org. DNAME 60", "www.old.example.org. CNAME 300", "www.example.net. A 60"];
         assert_eq!(list(&answer.answers), expected);
@@ -457,9 +499,9 @@ mod tests {
                 wire[at % length] = byte;
             }
             if let Ok(message) = Message::from_vec(&wire) {
-                let answer = Answer::new(&asked, message, &PrivateNames::new(&[]));
+                let answer = Answer::new(&asked, message, &House::new(&[]));
                 assert!(answer.lifetime <= LONGEST);
-                assert!(answer.answers.iter().all(|record| private_address(record).is_none()));
+                assert!(answer.answers.iter().all(|record| House::new(&[]).way_in(record).is_none()));
                 let is_wanted = |kind| matches!(kind, RecordType::A | RecordType::CNAME | RecordType::DNAME);
                 assert!(answer.answers.iter().all(|record| is_wanted(record.record_type())));
                 if let Some(kept) = answer.pack().and_then(|packed| packed.unpack()) {

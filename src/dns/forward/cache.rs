@@ -90,6 +90,12 @@ impl Cache {
         self.look(question, now).unwrap_or(Known::No)
     }
 
+    /// The bytes of an answer that has not run out, without the question that goes with it.
+    pub(super) fn fresh_size(&self, question: &Question, now: Moment) -> Option<usize> {
+        let entry = self.entries.get(question).filter(|entry| now < entry.until)?;
+        Some(entry.answer.size())
+    }
+
     fn look(&mut self, question: &Question, now: Moment) -> Option<Known> {
         let entry = self.entries.get_mut(question)?;
         entry.is_used = true;
@@ -156,7 +162,7 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::dns::forward::question::tests::question;
-    use crate::dns::forward::rebind::PrivateNames;
+    use crate::dns::forward::rebind::House;
     use hickory_proto::op::{Message, OpCode};
     use hickory_proto::rr::rdata::A;
     use hickory_proto::rr::{RData, Record, RecordType};
@@ -169,7 +175,7 @@ mod tests {
         let mut message = Message::response(0, OpCode::Query);
         let address = RData::A(A([9, 9, 9, 9].into()));
         message.add_answer(Record::from_rdata(asked(name).name, ttl, address));
-        Answer::new(&asked(name), message, &PrivateNames::new(&[]))
+        Answer::new(&asked(name), message, &House::new(&[]))
     }
 
     fn at(seconds: i64) -> Moment {
@@ -184,6 +190,8 @@ mod tests {
         assert!(!cache.bridge(&wiki, at(0)));
         cache.put(&wiki, &kept, at(100));
         assert_eq!(cache.get(&wiki, at(159)), Known::Fresh(kept.clone(), Duration::from_secs(59)));
+        let size = kept.pack().unwrap().size();
+        assert_eq!((cache.fresh_size(&wiki, at(159)), cache.fresh_size(&wiki, at(160))), (Some(size), None));
         assert_eq!(cache.get(&wiki, at(160)), Known::Stale(kept.clone()));
         assert!(cache.bridge(&wiki, at(160)), "nobody answered");
         assert_eq!(cache.get(&wiki, at(189)), Known::Bridge(kept.clone()));

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
@@ -15,6 +15,8 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{interval, timeout};
 
 use super::question::Question;
+use crate::linux::clock::SystemClock;
+use crate::model::{Clock, Moment};
 
 /// A question or its answer that was lost on the way is asked for again so often. Same socket, same ID: whichever answer
 /// comes is good.
@@ -37,33 +39,58 @@ pub(super) enum ExchangeError {
     Unwritable(#[from] hickory_proto::ProtoError),
 }
 
-/// What was learnt of a server that is not as it should be. Each is believed until it was proved otherwise.
-pub(super) struct Habits {
-    /// It repeats a question to the letter. Proved otherwise by TCP, whose answers nobody beside the path can forge, or where
-    /// it does not speak TCP.
-    keeps_letters: AtomicBool,
-    /// It takes EDNS (RFC 6891). Old home routers do not, and stub resolvers that do not use it work with them.
-    takes_edns: AtomicBool,
-}
+/// A server lacks a habit after so many answers in a row that say so: a single one may be forged, or a fault.
+const REPEATED: u32 = 3;
 
-impl Default for Habits {
-    fn default() -> Self {
-        Self { keeps_letters: AtomicBool::new(true), takes_edns: AtomicBool::new(true) }
-    }
+/// For so long: a router is replaced, or learns it by an update.
+const BELIEVED: Duration = Duration::from_secs(600);
+
+/// What was learnt of a server that is not as it should be.
+#[derive(Default)]
+pub(super) struct Habits {
+    /// It repeats a question to the letter.
+    keeps_letters: Habit,
+    /// It takes EDNS (RFC 6891). Old home routers do not, and stub resolvers that do not use it work with them.
+    takes_edns: Habit,
 }
 
 impl Habits {
-    fn query(&self, question: &Question) -> Message {
-        question.to_query(is_so(&self.keeps_letters), is_so(&self.takes_edns))
+    fn query(&self, question: &Question, now: Moment) -> Message {
+        question.to_query(self.keeps_letters.holds(now), self.takes_edns.holds(now))
     }
 }
 
-fn is_so(habit: &AtomicBool) -> bool {
-    habit.load(Ordering::Relaxed)
+/// Something that every server does, until it showed repeatedly that it does not.
+#[derive(Default)]
+struct Habit(Mutex<Lapses>);
+
+#[derive(Clone, Copy, Default)]
+struct Lapses {
+    in_a_row: u32,
+    missing_until: Option<Moment>,
 }
 
-fn is_not_so(habit: &AtomicBool) {
-    habit.store(false, Ordering::Relaxed);
+impl Habit {
+    fn holds(&self, now: Moment) -> bool {
+        self.lapses().missing_until.is_none_or(|until| until <= now)
+    }
+
+    fn shown(&self) {
+        self.lapses().in_a_row = 0;
+    }
+
+    fn lapsed(&self, now: Moment) {
+        let mut lapses = self.lapses();
+        lapses.in_a_row += 1;
+        if lapses.in_a_row >= REPEATED {
+            *lapses = Lapses { in_a_row: 0, missing_until: Some(now + BELIEVED) };
+        }
+    }
+
+    /// Never held across an await; a panic meanwhile spoils nothing.
+    fn lapses(&self) -> MutexGuard<'_, Lapses> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Asks until there is an answer; the caller says how long that may take, by dropping this.
@@ -75,15 +102,21 @@ pub(super) async fn exchange(
     habits: &Habits,
     question: &Question,
 ) -> Result<Message, ExchangeError> {
-    let query = habits.query(question);
+    let now = SystemClock.instant();
+    let query = habits.query(question, now);
+    let has_edns = query.edns.is_some();
     let message = by_udp_or_tcp(server, habits, query).await?;
-    if !is_so(&habits.takes_edns) || !may_not_know_edns(&message) {
+    if !has_edns || !may_not_know_edns(&message) {
+        if has_edns && message.edns.is_some() {
+            habits.takes_edns.shown();
+        }
         return Ok(message);
     }
-    let plain = question.to_query(is_so(&habits.keeps_letters), false);
+    let plain = question.to_query(habits.keeps_letters.holds(now), false);
     let message = by_udp_or_tcp(server, habits, plain).await?;
-    if !may_not_know_edns(&message) {
-        is_not_so(&habits.takes_edns);
+    // Only one that does better without is a server that does not know it.
+    if matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
+        habits.takes_edns.lapsed(SystemClock.instant());
     }
     Ok(message)
 }
@@ -99,19 +132,25 @@ async fn by_udp_or_tcp(
     habits: &Habits,
     mut query: Message,
 ) -> Result<Message, ExchangeError> {
+    let is_mixed = query.queries.iter().any(|asked| !asked.name.eq_case(&asked.name.to_lowercase()));
     let doubt = match by_udp(server, &query).await? {
-        Heard::Answer(message) => return Ok(message),
+        Heard::Answer(message) => {
+            if is_mixed {
+                habits.keeps_letters.shown();
+            }
+            return Ok(message);
+        }
         Heard::Doubt(doubt) => doubt,
     };
     match (by_tcp(server, &query).await, doubt) {
         (Ok(message), Doubt::Letters) => {
             if !has_letters_of(&query, &message) {
-                is_not_so(&habits.keeps_letters);
+                habits.keeps_letters.lapsed(SystemClock.instant());
             }
             Ok(message)
         }
         (Err(_), Doubt::Letters) => {
-            is_not_so(&habits.keeps_letters);
+            habits.keeps_letters.lapsed(SystemClock.instant());
             for asked in &mut query.queries {
                 asked.name = asked.name.to_lowercase();
             }
@@ -219,6 +258,20 @@ mod tests {
     use super::*;
     use crate::dns::forward::question::tests::question;
     use hickory_proto::rr::{Name, RecordType};
+
+    #[test]
+    fn a_habit_is_lost_by_repeated_lapses_and_for_a_while() {
+        let (habit, now) = (Habit::default(), Moment::since_boot(60, 0));
+        habit.lapsed(now);
+        habit.lapsed(now);
+        habit.shown();
+        habit.lapsed(now);
+        habit.lapsed(now);
+        assert!(habit.holds(now), "not three in a row");
+        habit.lapsed(now);
+        assert!(!habit.holds(now + Duration::from_secs(599)));
+        assert!(habit.holds(now + Duration::from_secs(600)));
+    }
 
     #[derive(Debug, PartialEq)]
     enum Judged {

@@ -1,13 +1,20 @@
-//! Which addresses no name from outside may lead to (DNS rebinding), and whose names may.
+//! Which addresses and names no name from outside may lead to (DNS rebinding), and whose names may.
 //!
 //! A page opened from a hostile domain may ask that domain's name again and get an address of this house; its browser then
-//! takes the router or a service for the page's own server. So an answer from outside has no such address.
+//! takes the router or a service for the page's own server. So an answer from outside has no such address, and is no alias
+//! of a name of the house either: resolvers on devices ask for such a name themselves, and would be told.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use hickory_proto::rr::rdata::SVCB;
 use hickory_proto::rr::rdata::svcb::SvcParamValue;
 use hickory_proto::rr::{Name, RData, Record};
+use tokio::sync::watch;
+
+use crate::dns::special::special;
+use crate::dns::view::View;
 
 /// Ends of names that nobody can register, so that only a server of one's own answers for them: RFC 6761 (`localhost`,
 /// `test`), RFC 6762 (`local`, and what its appendix G lists as in private use), RFC 8375 (`home.arpa`), and what ICANN set
@@ -26,43 +33,95 @@ const NOBODYS: [&str; 11] = [
     "test",
 ];
 
-/// The names whose answers may be private addresses.
-pub(super) struct PrivateNames(Vec<Name>);
+/// Whether a name is such that nobody can own it on the internet.
+pub(in crate::dns) fn is_nobodys(name: &Name) -> bool {
+    House::new(&[]).include(name)
+}
 
-impl PrivateNames {
+/// What belongs to this house: names whose answers may be private addresses, its zone, and its overlay's addresses.
+pub(super) struct House {
+    names: Vec<Name>,
+    views: Option<watch::Receiver<Option<Arc<View>>>>,
+}
+
+impl House {
     /// Those that nobody can own, and those below these domains.
     pub(super) fn new(domains: &[String]) -> Self {
         let all = NOBODYS.into_iter().chain(domains.iter().map(String::as_str));
         // The root would include everything.
         let is_domain = |name: &Name| name.iter().next().is_some();
-        Self(all.filter_map(|domain| Name::from_ascii(domain).ok()).filter(is_domain).collect())
+        let names = all.filter_map(|domain| Name::from_ascii(domain).ok()).filter(is_domain).collect();
+        Self { names, views: None }
+    }
+
+    /// With the zone and the addresses of the network as they are at the time.
+    pub(super) fn with_views(self, views: watch::Receiver<Option<Arc<View>>>) -> Self {
+        Self { views: Some(views), ..self }
     }
 
     /// A single label is the house's, too: no domain can be registered at the root.
     pub(super) fn include(&self, name: &Name) -> bool {
-        name.iter().count() <= 1 || self.0.iter().any(|domain| domain.zone_of(name))
+        name.iter().count() <= 1 || self.names.iter().any(|domain| domain.zone_of(name))
+    }
+
+    /// Where in the house this record of an answer leads, if it does.
+    pub(super) fn way_in(&self, record: &Record) -> Option<Inside> {
+        let address = |address| Some(address).filter(|at| self.is_at(at)).map(Inside::Address);
+        match &record.data {
+            RData::A(a) => address(a.0.into()),
+            RData::AAAA(aaaa) => address(aaaa.0.into()),
+            RData::CNAME(alias) => self.named(&alias.0),
+            RData::HTTPS(service) => self.service(&service.0),
+            RData::SVCB(service) => self.service(service),
+            _ => None,
+        }
+    }
+
+    fn service(&self, service: &SVCB) -> Option<Inside> {
+        // The root stands for the record's own name, or for no service at all (RFC 9460, section 2.5).
+        let target = Some(&service.target_name).filter(|name| !name.is_root());
+        let hint = || hints(service).find(|at| self.is_at(at)).map(Inside::Address);
+        target.and_then(|name| self.named(name)).or_else(hint)
+    }
+
+    fn named(&self, name: &Name) -> Option<Inside> {
+        let is_ours = || self.view(|view| view.zone.zone_of(name));
+        let is_inside = self.include(name) || special(name).is_some() || is_ours();
+        is_inside.then(|| Inside::Name(name.clone()))
+    }
+
+    fn is_at(&self, address: &IpAddr) -> bool {
+        is_private(address) || self.view(|view| view.knows(*address))
+    }
+
+    fn view(&self, holds: impl FnOnce(&View) -> bool) -> bool {
+        self.views.as_ref().is_some_and(|views| views.borrow().as_deref().is_some_and(holds))
     }
 }
 
-/// The private address that this record leads to, if it does.
-pub(super) fn private_address(record: &Record) -> Option<IpAddr> {
-    match &record.data {
-        RData::A(address) => Some(address.0.into()).filter(is_private),
-        RData::AAAA(address) => Some(address.0.into()).filter(is_private),
-        RData::HTTPS(service) => private_hint(&service.0),
-        RData::SVCB(service) => private_hint(service),
-        _ => None,
+/// Something of this house that an answer from outside led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    Address(IpAddr),
+    Name(Name),
+}
+
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
     }
 }
 
 /// A browser may connect to a hint before it asks for an address (RFC 9460, section 7.3).
-fn private_hint(service: &SVCB) -> Option<IpAddr> {
-    let mut hints = service.svc_params.iter().flat_map(|(_, value)| match value {
+fn hints(service: &SVCB) -> impl Iterator<Item = IpAddr> {
+    service.svc_params.iter().flat_map(|(_, value)| match value {
         SvcParamValue::Ipv4Hint(hint) => hint.0.iter().map(|address| IpAddr::V4(address.0)).collect(),
         SvcParamValue::Ipv6Hint(hint) => hint.0.iter().map(|address| IpAddr::V6(address.0)).collect(),
         _ => Vec::new(),
-    });
-    hints.find(is_private)
+    })
 }
 
 /// Whether an address means this machine, this link or this site, however it is wrapped.
@@ -77,11 +136,14 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
     let [a, b, ..] = address.octets();
     // "This network", which Linux takes for itself (RFC 1122), and what carriers share among their customers (RFC 6598).
     let is_own_or_shared = a == 0 || (a == 100 && b & 0xc0 == 64);
+    // 240/4 is nobody's (RFC 1112, section 4), and some use it at home; it has the broadcast address, too.
+    let is_reserved = a >= 240;
     is_own_or_shared
+        || is_reserved
+        || address.is_multicast()
         || address.is_private()
         || address.is_loopback()
         || address.is_link_local()
-        || address.is_broadcast()
 }
 
 fn is_private_v6(address: Ipv6Addr) -> bool {
@@ -92,15 +154,17 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
     is_site_local
         || address.is_unspecified()
         || address.is_loopback()
+        || address.is_multicast()
         || address.is_unique_local()
         || address.is_unicast_link_local()
         || wrapped_v4(segments).is_some_and(is_private_v4)
 }
 
-/// The IPv4 address inside an IPv4-mapped or -compatible (RFC 4291), translated (RFC 6052) or 6to4 (RFC 3056) address.
+/// The IPv4 address inside an IPv4-mapped or -compatible (RFC 4291), translated (RFC 6052, and RFC 7915's older form) or 6to4 (RFC 3056) address.
 fn wrapped_v4(segments: [u16; 8]) -> Option<Ipv4Addr> {
     let (high, low) = match segments {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => (high, low),
+        [0, 0, 0, 0, 0xffff, 0, high, low] => (high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => (high, low),
         [0x2002, high, low, ..] => (high, low),
         _ => return None,
@@ -118,6 +182,14 @@ mod tests {
     fn addresses_of_the_house_and_of_the_world() {
         for (text, expected) in [
             ("0.0.0.0", true),
+            ("223.255.255.255", false),
+            ("224.0.0.251", true),
+            ("239.255.255.250", true),
+            ("240.0.0.1", true),
+            ("255.255.255.255", true),
+            ("ff02::fb", true),
+            ("::ffff:0:192.168.1.5", true),
+            ("::ffff:0:9.9.9.9", false),
             ("0.1.2.3", true),
             ("10.0.0.1", true),
             ("100.63.255.255", false),
@@ -157,7 +229,7 @@ mod tests {
 
     #[test]
     fn names_that_may_lead_into_the_house() {
-        let names = PrivateNames::new(&["corp.example.org".into(), String::new(), ".".into()]);
+        let names = House::new(&["corp.example.org".into(), String::new(), ".".into()]);
         for (name, expected) in [
             ("nas.lan.", true),
             ("LAN.", true),
@@ -179,19 +251,26 @@ mod tests {
 
     #[test]
     fn hints_are_addresses_too() {
-        let https = |params| {
-            let service = SVCB::new(1, Name::root(), params);
+        let house = House::new(&[]);
+        let way_in = |record: &Record| house.way_in(record);
+        let https_at = |target: &str, params| {
+            let service = SVCB::new(1, Name::from_ascii(target).unwrap(), params);
             Record::from_rdata(Name::root(), 60, RData::HTTPS(HTTPS(service)))
         };
+        let https = |params| https_at(".", params);
         let (public, nas): (Ipv4Addr, Ipv4Addr) = ([9, 9, 9, 9].into(), [192, 168, 1, 5].into());
         let v4 = |list: Vec<Ipv4Addr>| {
             let hint = IpHint(list.into_iter().map(A).collect());
             vec![(SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(hint))]
         };
         let v6 = SvcParamValue::Ipv6Hint(IpHint(vec![AAAA(Ipv6Addr::LOCALHOST)]));
-        assert_eq!(private_address(&https(v4(vec![public]))), None);
-        assert_eq!(private_address(&https(v4(vec![public, nas]))), Some(nas.into()));
+        assert_eq!(way_in(&https(v4(vec![public]))), None);
+        assert_eq!(way_in(&https(v4(vec![public, nas]))), Some(Inside::Address(nas.into())));
         let hidden = https(vec![(SvcParamKey::Ipv6Hint, v6)]);
-        assert_eq!(private_address(&hidden), Some(Ipv6Addr::LOCALHOST.into()));
+        assert_eq!(way_in(&hidden), Some(Inside::Address(Ipv6Addr::LOCALHOST.into())));
+        let named = |target| way_in(&https_at(target, vec![])).map(|inside| inside.to_string());
+        assert_eq!(named("cdn.example.org."), None);
+        assert_eq!(named("nas.lan.").as_deref(), Some("nas.lan."));
+        assert_eq!(named("localhost.").as_deref(), Some("localhost."));
     }
 }

@@ -15,7 +15,7 @@ use crate::dns::view::Facts;
 use crate::identity::examples::member;
 use crate::identity::{Hazard, IdentityProof, Roster};
 use crate::model::MemberState;
-use crate::overlay::{Overlay, OverlayState, Pinning};
+use crate::overlay::{Overlay, OverlayState, Pinning, owners};
 use crate::services::Site;
 
 const OWN: &str = "5e02d9cb41";
@@ -50,6 +50,7 @@ struct Home {
     hazards: Vec<Hazard>,
     addresses: Vec<&'static str>,
     listening: Option<Vec<&'static str>>,
+    listening_https: Option<Vec<&'static str>>,
     pinned: bool,
     publicly_trusted: bool,
     age: Duration,
@@ -65,6 +66,7 @@ fn home() -> Home {
         hazards: Vec::new(),
         addresses: vec![OWN_RFC4193, "10.147.20.1"],
         listening: None,
+        listening_https: None,
         pinned: true,
         publicly_trusted: false,
         age: Duration::ZERO,
@@ -99,7 +101,7 @@ impl Home {
             ..Overlay::unknown()
         };
         let pinning = match self.pinned {
-            true => Pinning::On { ifindex: 7, pins: Arc::default() },
+            true => Pinning::On { ifindex: 7, pins: Arc::new(owners(&roster, &overlay)) },
             false => Pinning::Off { why: "a test".into() },
         };
         let facts = Facts {
@@ -108,6 +110,9 @@ impl Home {
             overlay: &overlay,
             pinning: &pinning,
             listening: &addresses(self.listening.as_ref().unwrap_or(&self.addresses)),
+            listening_https: &addresses(
+                self.listening_https.as_ref().or(self.listening.as_ref()).unwrap_or(&self.addresses),
+            ),
             publicly_trusted: self.publicly_trusted,
             now: Timestamp::from_second(second).unwrap(),
         };
@@ -283,6 +288,11 @@ fn https_is_promised_only_where_nothing_else_is_served() {
     ]);
     home.publicly_trusted = true;
     home.answers(&[("HTTPS films.home.arpa", &both), ("HTTPS gate.home.arpa", &both)]);
+    home.listening_https = Some(vec!["10.147.20.1"]);
+    home.answers(&[("HTTPS wiki.home.arpa", "1 . alpn=h2,http/1.1, ipv4hint=10.147.20.1,")]);
+    home.listening_https = Some(vec![]);
+    home.answers(&[("HTTPS wiki.home.arpa", "nothing SOA home.arpa.")]);
+    home.listening_https = None;
     home.config = format!("https_port = 8443\n{CONFIG}");
     home.answers(&[("HTTPS wiki.home.arpa", "nothing SOA home.arpa.")]);
 }
@@ -290,13 +300,13 @@ fn https_is_promised_only_where_nothing_else_is_served() {
 #[test]
 fn special_names_are_never_asked_elsewhere_and_others_always() {
     home().answers(&[
-        ("A use-application-dns.net", "no such name"),
-        ("AAAA printer.local", "no such name"),
-        ("A example.onion", "no such name"),
+        ("A use-application-dns.net", "no such name SOA use-application-dns.net."),
+        ("AAAA printer.local", "no such name SOA local."),
+        ("A example.onion", "no such name SOA onion."),
         ("A localhost", "127.0.0.1"),
         ("AAAA localhost", "::1"),
-        ("TXT localhost", "nothing"),
-        ("SVCB _dns.resolver.arpa", "nothing"),
+        ("TXT localhost", "nothing SOA localhost."),
+        ("SVCB _dns.resolver.arpa", "nothing SOA resolver.arpa."),
         ("A example.org", "elsewhere"),
         ("TXT arpa", "elsewhere"),
         ("NS .", "elsewhere"),
@@ -418,7 +428,8 @@ fn only_active_members_are_served_and_strangers_hear_nothing() {
         ("10.147.20.2", PHONE),
         (PHONE_RFC4193, PHONE),
         ("fc1f:c226:25c4:c881:2898::1", PHONE),
-        ("fc1f:c226:25c4:c881:2898:1:2:3", PHONE),
+        // The first of its 6PLANE addresses is pinned, and no other: somebody else could hear the answer.
+        ("fc1f:c226:25c4:c881:2898:1:2:3", "address-not-yours as c4c8812898"),
         ("10.147.20.3", "member-pending as bcba17eef8"),
         ("10.147.20.1", "no-proof as 5e02d9cb41"),
         ("10.147.20.9", "silence"),
@@ -429,6 +440,24 @@ fn only_active_members_are_served_and_strangers_hear_nothing() {
     ] {
         assert_eq!(home.serves(source), expected, "{source}");
     }
+}
+
+#[test]
+fn without_pins_all_that_zerotier_gives_a_member_is_its_own() {
+    let home = Home { pinned: false, ..home() };
+    assert_eq!(home.serves("fc1f:c226:25c4:c881:2898:1:2:3"), PHONE);
+}
+
+#[test]
+fn the_parent_is_asked_for_the_ds_of_a_zone_that_somebody_owns() {
+    let mut home = home();
+    home.answers(&[("DS home.arpa", "nothing SOA home.arpa.")]);
+    home.config = CONFIG.replace("home.arpa", "home.example.org");
+    home.answers(&[
+        ("DS home.example.org", "elsewhere"),
+        ("DS wiki.home.example.org", "nothing SOA home.example.org."),
+        ("DNSKEY home.example.org", "nothing SOA home.example.org."),
+    ]);
 }
 
 #[test]
@@ -456,7 +485,12 @@ fn dns_lets_nobody_in_whom_the_data_path_refuses() {
     assert_eq!(refused(&|home| home.members[1].active_bridge = true), as_phone("no-proof"));
     assert_eq!(refused(&|home| home.hazards.push(Hazard::Public)), as_phone("network-unsafe"));
     assert_eq!(refused(&|home| home.age = Duration::from_secs(901)), as_phone("roster-stale"));
-    let shared = refused(&|home| home.members[2].assigned = vec!["10.147.20.2".parse().unwrap()]);
+    let given_to_both = |home: &mut Home| home.members[2].assigned = vec!["10.147.20.2".parse().unwrap()];
+    assert_eq!(refused(&given_to_both), PHONE, "who is not let in shuts nobody out");
+    let shared = refused(&|home| {
+        given_to_both(home);
+        home.members[2].state = MemberState::Active;
+    });
     assert_eq!(shared, format!("address-not-yours as {TV}"), "given to two, it names neither");
 }
 
