@@ -60,25 +60,53 @@ impl Solver {
         if standing.is_empty() {
             return Ok(());
         }
-        match self {
-            Self::Hook(hook) => {
-                let mut left = standing;
-                while let Some(Challenge { name, value }) = left.first() {
-                    hook.cleanup(name, value).await?;
-                    left.remove(0);
-                    folder.write_challenges(&left)?;
-                }
-                Ok(())
-            }
-            Self::Update(client) => {
-                let remove = |challenge: &Challenge| Change::Remove {
-                    name: challenge.name.clone(),
-                    data: Data::Txt(challenge.value.clone()),
-                };
-                client.apply(&standing.iter().map(remove).collect::<Vec<_>>()).await?;
-                folder.write_challenges(&[])
+        let mut left = Vec::new();
+        let mut failure = None;
+        for challenge in self.within_reach(standing) {
+            // After a server that is not there the others would only wait, too.
+            let gone = match &failure {
+                Some(AcmeError::Nameserver(error)) if error.is_unreachable() => false,
+                _ => match self.remove(&challenge).await {
+                    Ok(()) => true,
+                    Err(error) => {
+                        failure.get_or_insert(error);
+                        false
+                    }
+                },
+            };
+            if !gone {
+                left.push(challenge);
             }
         }
+        folder.write_challenges(&left)?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn remove(&self, Challenge { name, value }: &Challenge) -> Result<(), AcmeError> {
+        match self {
+            Self::Hook(hook) => Ok(hook.cleanup(name, value).await?),
+            Self::Update(client) => {
+                let data = Data::Txt(value.clone());
+                Ok(client.apply(&[Change::Remove { name: name.clone(), data }]).await?)
+            }
+        }
+    }
+
+    /// Without those from before the zone was another one, which are somebody else's to remove: this server never will.
+    fn within_reach(&self, standing: Vec<Challenge>) -> Vec<Challenge> {
+        let Self::Update(client) = self else { return standing };
+        let (within, outside): (Vec<_>, Vec<_>) =
+            standing.into_iter().partition(|challenge| client.holds(&challenge.name));
+        if !outside.is_empty() {
+            let names: Vec<String> =
+                outside.into_iter().map(|Challenge { name, value }| format!("{name} TXT {value}")).collect();
+            let zone = client.zone();
+            tracing::warn!(
+                "no longer in the zone {zone}, remove by hand if they stand: {}",
+                names.join(", ")
+            );
+        }
+        within
     }
 }
 

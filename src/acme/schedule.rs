@@ -21,6 +21,10 @@ const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(6);
 /// What a server says is believed up to here.
 const LONGEST_RETRY_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// After a success nothing is due for so long, or for half of a shorter life: a certificate that is due as soon as it is there
+/// tells of a clock that is weeks ahead. Let's Encrypt gives one every 34 hours for the same names in the long run.
+const PEACE: SignedDuration = SignedDuration::from_hours(36);
+
 /// A start asks again after this many failures' wait at most: somebody may have mended what was wrong. More would let a
 /// gateway that restarts in a loop use up a server's limits.
 const FAILURES_AFTER_START: u32 = 2;
@@ -50,6 +54,9 @@ pub(super) struct Past {
     /// The configuration that this is about: what another one failed at says nothing.
     #[serde(default)]
     pub about: String,
+    /// The server that was asked.
+    #[serde(default)]
+    pub server: String,
 }
 
 impl Past {
@@ -63,7 +70,8 @@ impl Past {
 
     pub fn issued(&mut self, now: Timestamp) {
         let issued = std::mem::take(&mut self.issued);
-        *self = Self { issued, about: std::mem::take(&mut self.about), ..Self::default() };
+        let (about, server) = (std::mem::take(&mut self.about), std::mem::take(&mut self.server));
+        *self = Self { issued, about, server, ..Self::default() };
         self.issued.push(now);
         let old = self.issued.len().saturating_sub(MOST_A_DAY);
         self.issued.drain(..old);
@@ -76,10 +84,12 @@ impl Past {
         self.issued.iter_mut().for_each(|at| *at = (*at).min(now));
     }
 
-    /// As a start, with this configuration, takes it.
-    pub fn at_start(mut self, about: String) -> Self {
+    /// As a start, with this configuration, takes it. What the same server asked for it gets, whatever else was changed.
+    pub fn at_start(mut self, server: &str, about: String) -> Self {
         if self.about != about {
-            self = Self { issued: self.issued, about, ..Self::default() };
+            let not_before = self.not_before.filter(|_| self.server == server);
+            let server = server.to_owned();
+            self = Self { issued: self.issued, not_before, about, server, ..Self::default() };
         }
         self.failures = self.failures.min(FAILURES_AFTER_START);
         self
@@ -120,7 +130,9 @@ pub(super) fn next(life: Option<&Life>, past: &Past, jitter: f64, now: Timestamp
             }
             None => {
                 let whole = life.ends.duration_since(life.begins);
-                When { at: later(life.begins, whole * 2 / 3 + part(whole / 30, jitter)), reason: Reason::Due }
+                let due = later(life.begins, whole * 2 / 3 + part(whole / 30, jitter));
+                let rested = past.issued.last().map(|at| later(*at, PEACE.min(whole / 2)));
+                When { at: rested.map_or(due, |rested| due.max(rested)), reason: Reason::Due }
             }
         },
     };
@@ -220,9 +232,9 @@ mod tests {
         assert_eq!(next(None, &past, 1.0, at(NOW)).at, at("2026-11-23T19:30:00"));
         past.failures = u32::MAX;
         assert_eq!(next(None, &past, 0.0, at(NOW)).at, at("2026-11-23T18:00:00"));
-        let past = past.at_start(String::new());
+        let past = past.at_start("", String::new());
         assert_eq!(next(None, &past, 0.0, at(NOW)).at, at("2026-11-23T12:15:00"), "after a start");
-        let other = past.at_start("another server".into());
+        let other = past.at_start("", "other names".into());
         assert_eq!(next(None, &other, 0.0, at(NOW)).at, at(NOW), "another configuration");
     }
 
@@ -250,7 +262,31 @@ mod tests {
             let when = next(None, &past, 0.0, at(NOW));
             assert_eq!(when, When { at: at(expected), reason: Reason::Again }, "{said:?}");
             // It outlives a restart, too.
-            assert_eq!(next(None, &past.at_start(String::new()), 0.0, at(NOW)).at, at(expected));
+            assert_eq!(next(None, &past.clone().at_start("", String::new()), 0.0, at(NOW)).at, at(expected));
+            // And other names, but no other server.
+            let said_so = past.not_before.unwrap_or(at(NOW));
+            let names = past.clone().at_start("", "other names".into());
+            assert_eq!(next(None, &names, 0.0, at(NOW)).at, said_so);
+            let server = past.at_start("another", "another".into());
+            assert_eq!(next(None, &server, 0.0, at(NOW)).at, at(NOW));
+        }
+    }
+
+    #[test]
+    fn what_is_due_as_soon_as_it_is_there_is_not_asked_for_in_a_row() {
+        // Issued today, as the server's clock has it; ours is 70 days ahead.
+        let ninety = life("2026-09-14T12:00:00", "2026-12-13T12:00:00");
+        let hour = life("2026-11-23T11:00:00", "2026-11-23T12:30:00");
+        let new_name = Life { lacking_since: Some(at(NOW)), ..ninety };
+        for (what, life, issued, expected) in [
+            ("just issued", ninety, NOW, "2026-11-25T00:00:00"),
+            ("issued in time", ninety, "2026-09-14T13:00:00", "2026-11-13T12:00:00"),
+            ("one of an hour and a half", hour, "2026-11-23T11:20:00", "2026-11-23T12:05:00"),
+            ("one that lacks a name", new_name, NOW, "2026-11-23T12:00:10"),
+        ] {
+            let mut past = Past::default();
+            past.issued(at(issued));
+            assert_eq!(next(Some(&life), &past, 0.0, at(NOW)).at, at(expected), "{what}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The task that keeps a certificate: what is kept is served at once, a new one is asked for in time, and swapped in live.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use super::schedule::{self, Life, Past, Reason, When};
 /// The clock on the wall may be set while this sleeps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
+/// While none of them is served: one that is kept may be valid as soon as the clock is set.
+const SLEEP_WITHOUT: Duration = Duration::from_secs(60);
+
 /// What `status` says about certificates from an ACME server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcmeStatus {
@@ -41,21 +45,27 @@ pub struct Failure {
 
 /// The certificate that is kept from before, if it can be served now.
 pub fn kept(config: &Config, now: Timestamp) -> Option<Certificates> {
-    let file = Folder::of(&config.state_dir).bundle();
+    read_kept(config, now).unwrap_or_else(|why| {
+        tracing::warn!("the kept certificate cannot be served: {why}");
+        None
+    })
+}
+
+fn read_kept(config: &Config, now: Timestamp) -> Result<Option<Certificates>, String> {
+    let file = bundle(&config.state_dir);
     if !file.exists() {
-        return None;
+        return Ok(None);
     }
     match Certificates::from_bundle(&file, now) {
-        Ok(certificates) if certificates.covers(&config.zone.name("gate")) => Some(certificates),
-        Ok(_) => {
-            tracing::warn!("{} is for other names; it is not served", file.display());
-            None
-        }
-        Err(error) => {
-            tracing::warn!("the kept certificate cannot be served: {error}");
-            None
-        }
+        Ok(certificates) if certificates.covers(&config.zone.name("gate")) => Ok(Some(certificates)),
+        Ok(_) => Err(format!("{} is for other names", file.display())),
+        Err(error) => Err(error.to_string()),
     }
+}
+
+/// Where the certificate and its key are kept.
+pub fn bundle(state_dir: &Path) -> PathBuf {
+    Folder::of(state_dir).bundle()
 }
 
 /// Keeps one certificate in force.
@@ -97,12 +107,12 @@ impl Keeper {
             // Another source of certificates takes a restart.
             let Tls::Acme(acme) = &config.tls else { return };
             let now = self.clock.now();
-            let about = format!("{acme:?} {:?}", config.nameserver);
+            let names = wanted(&config, acme.names);
+            let about = format!("{acme:?} {:?} {names:?}", config.nameserver);
             if std::mem::take(&mut is_start) || about != self.past.about {
-                self.past = std::mem::take(&mut self.past).at_start(about);
+                self.past = std::mem::take(&mut self.past).at_start(&acme.directory, about);
             }
             self.past.mend(now);
-            let names = wanted(&config, acme.names);
             let when = self.when(&config, acme, &names, now);
             self.tell(&names, when);
             if when.at <= now {
@@ -111,17 +121,23 @@ impl Keeper {
             }
             self.tidy(&config).await;
             let wait: Duration = when.at.duration_since(now).try_into().unwrap_or_default();
+            let longest = if self.serves() { LONGEST_SLEEP } else { SLEEP_WITHOUT };
             tokio::select! {
-                () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+                () = tokio::time::sleep(wait.min(longest)) => {}
                 changed = self.config.changed() => if changed.is_err() { return },
             }
         }
     }
 
+    /// Whether a certificate from an ACME server is served, and not the private CA in its place.
+    fn serves(&self) -> bool {
+        self.certificates.load().ends().is_some()
+    }
+
     fn when(&mut self, config: &Config, acme: &Acme, names: &[String], now: Timestamp) -> When {
-        // Valid again since the clock was set, say.
-        if self.certificates.load().ends().is_none()
-            && let Some(kept) = kept(config, now)
+        // Valid again since the clock was set, say. Why it is not was said at the start.
+        if !self.serves()
+            && let Ok(Some(kept)) = read_kept(config, now)
         {
             self.certificates.replace(kept);
         }

@@ -77,9 +77,18 @@ impl Style {
 /// Text from outside, such as a controller's name for a member, as a terminal may show it: [`harmless`], and cut at 40
 /// characters.
 pub fn foreign(text: &str) -> String {
-    const LONGEST: usize = 40;
-    let mut shown: String = harmless(text).chars().take(LONGEST).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    cut(text, 40)
+}
+
+/// A reason or a mend with parts from outside, such as what a server answered: [`harmless`], and cut only where nobody would
+/// read on.
+pub fn reason(text: &str) -> String {
+    cut(text, 500)
+}
+
+fn cut(text: &str, longest: usize) -> String {
+    let mut shown: String = harmless(text).chars().take(longest).collect();
+    if text.chars().nth(longest).is_some() {
         shown.push('…');
     }
     shown
@@ -115,5 +124,6 @@ mod tests {
         assert_eq!(foreign("tv\x1b[2J\u{202e}x"), "tv?[2J?x");
         assert_eq!(foreign(&"é".repeat(41)), format!("{}…", "é".repeat(40)));
         assert_eq!(harmless(&"\té".repeat(41)), "?é".repeat(41));
+        assert_eq!(reason(&"\té".repeat(251)), format!("{}…", "?é".repeat(250)));
     }
 }

@@ -46,6 +46,8 @@ impl Names {
                     () = work => {}
                 }
             });
+            // A name that is just being looked up (getaddrinfo) is not waited for.
+            runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("names".to_owned()).spawn(work)?;
         Ok(Self { stop, thread })

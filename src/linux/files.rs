@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -25,12 +25,13 @@ pub fn make_private_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Gives a file this content: whoever reads it finds the old one or the new one, also after a crash. `mode` is of a file
-/// that nobody else may read (0600) or everybody (0644).
+/// that nobody else may read (0600) or everybody (0644). What root writes belongs to whom the folder belongs to: the gateway
+/// must be able to replace what a command of root's wrote for it.
 ///
 /// # Errors
-/// Those of open(2), write(2), fsync(2) and rename(2); the old content stays.
+/// Those of open(2), fchown(2), write(2), fsync(2) and rename(2); the old content stays.
 pub fn replace(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
+    let folder = folder_of(file);
     let draft = draft(file);
     match std::fs::remove_file(&draft) {
         // What a crash left behind.
@@ -42,8 +43,8 @@ pub fn replace(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     open.write(true).create_new(true).mode(mode).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
     let mut handle = open.open(&draft)?;
     // Whatever the umask is.
-    let written = handle
-        .set_permissions(Permissions::from_mode(mode))
+    let written = give(&handle, folder)
+        .and_then(|()| handle.set_permissions(Permissions::from_mode(mode)))
         .and_then(|()| handle.write_all(content))
         .and_then(|()| handle.sync_all());
     written.and_then(|()| std::fs::rename(&draft, file)).inspect_err(|_| {
@@ -59,13 +60,39 @@ pub fn replace(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 /// Those of unlink(2) and fsync(2).
 pub fn remove(file: &Path) -> io::Result<()> {
     match std::fs::remove_file(file) {
-        Ok(()) => File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all(),
+        Ok(()) => File::open(folder_of(file))?.sync_all(),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// The text of a file that only we or root can have written; `None` if it is not there.
+/// An empty file that everybody may read, made if it is not there: something to hold a lock on.
+///
+/// # Errors
+/// Those of open(2) and fchown(2), and a file that is no plain one.
+pub fn lockable(file: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let new = OpenOptions::new().write(true).create_new(true).mode(0o644).custom_flags(flags).open(file);
+    match new {
+        // Only what we just made is given away: whoever owns the folder could have put anybody's file there.
+        Ok(new) => {
+            give(&new, folder_of(file))?;
+            new.set_permissions(Permissions::from_mode(0o644))?;
+            return Ok(new);
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    // To read suffices for a lock, also on a file of somebody else's.
+    let there = OpenOptions::new().read(true).custom_flags(flags).open(file)?;
+    match there.metadata()?.is_file() {
+        true => Ok(there),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "it is no plain file; move it away")),
+    }
+}
+
+/// The text of a file that only we or root can have written; `None` if it is not there. Root, who looks at the gateway's files,
+/// takes those of whom their folder belongs to, who could put any there.
 ///
 /// # Errors
 /// Those of open(2) and read(2), and a file that is no plain one, is somebody else's, or that somebody else may write.
@@ -81,7 +108,10 @@ pub fn read_own(file: &Path) -> io::Result<Option<Zeroizing<String>>> {
     if !about.is_file() {
         return odd("it is no plain file");
     }
-    if ![limits::user(), 0].contains(&about.uid()) || about.mode() & 0o022 != 0 {
+    let us = limits::user();
+    let folders = || folder_of(file).metadata().is_ok_and(|folder| folder.uid() == about.uid());
+    let known = [us, 0].contains(&about.uid()) || (us == 0 && folders());
+    if !known || about.mode() & 0o022 != 0 {
         return odd("somebody else may have written it");
     }
     // One allocation of the whole size, so that no copy of a secret is left behind by growing.
@@ -109,6 +139,20 @@ pub fn keep_in_place(file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a file that root just made to whom the folder belongs to; by the handle, for whoever owns the folder could put a
+/// link in the name's place.
+fn give(file: &File, folder: &Path) -> io::Result<()> {
+    let owner = folder.metadata()?;
+    if limits::user() != 0 || owner.uid() == 0 {
+        return Ok(());
+    }
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn draft(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".draft");
@@ -117,7 +161,7 @@ fn draft(file: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{chown, symlink};
 
     use super::*;
 
@@ -148,6 +192,39 @@ mod tests {
         assert!(read_own(folder.path()).is_err());
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o620)).unwrap();
         assert!(read_own(&file).is_err());
+    }
+
+    #[test]
+    fn root_reads_and_writes_what_is_the_folder_s_owner_s() {
+        const SOMEBODY: u32 = 65_534;
+        let folder = tempfile::tempdir().unwrap();
+        let (state, lock) = (folder.path().join("state"), folder.path().join("lock"));
+        // As `sudo ztgate dns publish` beside a gateway that runs as a user of its own.
+        if chown(folder.path(), Some(SOMEBODY), Some(SOMEBODY)).is_err() {
+            eprintln!("skipped: only root gives files away");
+            return;
+        }
+        replace(&state, b"x", 0o600).unwrap();
+        drop(lockable(&lock).unwrap());
+        for file in [&state, &lock] {
+            let about = file.metadata().unwrap();
+            assert_eq!((about.uid(), about.gid()), (SOMEBODY, SOMEBODY), "{}", file.display());
+        }
+        assert_eq!(read_own(&state).unwrap().unwrap().as_str(), "x");
+        lockable(&lock).unwrap();
+        chown(folder.path(), Some(0), Some(0)).unwrap();
+        assert!(read_own(&state).is_err(), "neither root's nor the folder's owner's");
+    }
+
+    #[test]
+    fn a_lock_is_held_on_a_plain_file_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lock");
+        lockable(&file).unwrap().try_lock().unwrap();
+        lockable(&file).unwrap();
+        symlink(&file, folder.path().join("link")).unwrap();
+        assert!(lockable(&folder.path().join("link")).is_err());
+        assert!(lockable(folder.path()).is_err());
     }
 
     /// The kernel's answer is the filesystem's own; that it is one, and that the file can be used after it, is ours.

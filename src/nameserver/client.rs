@@ -1,4 +1,4 @@
-//! Asking and changing over TCP: one connection a call, and a deadline over all of it.
+//! Asking and changing over TCP: one connection a call, and a deadline for each message and its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::model::Clock;
 use crate::zerotier::token::{self, Owners};
 
 use super::message::{self, Signed};
-use super::{Change, Kind, NameserverError, Record};
+use super::{Change, Found, Kind, NameserverError, Record};
 
-/// Over a whole call. A server that answers at all does so in milliseconds; one that loads a large zone takes longer.
+/// For connecting, and for each answer. A server that answers at all does so in milliseconds; one that loads a large zone takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A name server that takes updates. Cheap to clone; holds no secret and no connection.
@@ -56,19 +56,29 @@ impl UpdateClient {
     /// # Errors
     /// As for one; then nothing is told of the others either.
     pub async fn records_of(&self, asked: &[(String, Kind)]) -> Result<Vec<Vec<Record>>, NameserverError> {
+        let found = self.look_at(asked).await?.into_iter().zip(asked);
+        let records = found.map(|(found, (name, _))| match found {
+            Found::Records(records) => Ok(records),
+            Found::Alias(target) => Err(NameserverError::Alias { name: name.clone(), target }),
+        });
+        records.collect()
+    }
+
+    /// The same where a CNAME is an answer, too.
+    ///
+    /// # Errors
+    /// One of the answers is not there or not signed; then nothing is told of the others either.
+    pub async fn look_at(&self, asked: &[(String, Kind)]) -> Result<Vec<Found>, NameserverError> {
         let signer = self.signer()?;
-        let call = async {
-            let mut stream = self.connect().await?;
-            let mut all = Vec::with_capacity(asked.len());
-            for (name, kind) in asked {
-                self.within(name)?;
-                let question = message::question(name, *kind, &signer, self.now())?;
-                let answer = self.exchange(&mut stream, question).await?;
-                all.push(message::records(&self.server, name, *kind, &answer)?);
-            }
-            Ok(all)
-        };
-        self.in_time(call).await
+        let mut stream = self.in_time(self.connect()).await?;
+        let mut all = Vec::with_capacity(asked.len());
+        for (name, kind) in asked {
+            self.within(name)?;
+            let question = message::question(name, *kind, &signer, self.now())?;
+            let answer = self.in_time(self.exchange(&mut stream, question)).await?;
+            all.push(message::records(&self.server, name, *kind, &answer)?);
+        }
+        Ok(all)
     }
 
     /// Makes all these changes, or none.
@@ -81,12 +91,9 @@ impl UpdateClient {
         }
         changes.iter().try_for_each(|change| self.within(change.name()))?;
         let signer = self.signer()?;
-        let call = async {
-            let mut stream = self.connect().await?;
-            let update = message::update(&self.server.zone, changes, &signer, self.now())?;
-            self.exchange(&mut stream, update).await
-        };
-        self.in_time(call).await.map(drop)
+        let mut stream = self.in_time(self.connect()).await?;
+        let update = message::update(&self.server.zone, changes, &signer, self.now())?;
+        self.in_time(self.exchange(&mut stream, update)).await.map(drop)
     }
 
     /// The secret is read anew each time, so that a new one needs no restart.
@@ -102,6 +109,11 @@ impl UpdateClient {
 
     fn now(&self) -> u64 {
         self.clock.now().as_second().unsigned_abs()
+    }
+
+    /// Whether a name is in the zone that is changed there.
+    pub fn holds(&self, name: &str) -> bool {
+        self.within(name).is_ok()
     }
 
     fn within(&self, name: &str) -> Result<(), NameserverError> {

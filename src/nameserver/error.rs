@@ -68,3 +68,10 @@ pub enum NameserverError {
     #[error("{name} leads to {target} (CNAME), so nothing else can stand there; remove the CNAME first")]
     Alias { name: String, target: String },
 }
+
+impl NameserverError {
+    /// Whether the server was not spoken with at all, so that asking for something else is no use either.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Lookup { .. } | Self::Connect { .. } | Self::Timeout { .. } | Self::Secret(_))
+    }
+}

@@ -7,7 +7,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record as Wire, RecordType, TSigV
 
 use crate::config::{TsigAlgorithm, UpdateServer};
 
-use super::{Change, Data, Kind, NameserverError, Record};
+use super::{Change, Data, Found, Kind, NameserverError, Record};
 
 /// Seconds by which the clocks of both sides may differ (RFC 8945, section 10).
 const FUDGE: u16 = 300;
@@ -140,13 +140,13 @@ pub(super) fn read(
     }
 }
 
-/// The records that an answer has for a question.
+/// What an answer has for a question.
 pub(super) fn records(
     server: &UpdateServer,
     asked: &str,
     kind: Kind,
     answer: &Message,
-) -> Result<Vec<Record>, NameserverError> {
+) -> Result<Found, NameserverError> {
     if !answer.authoritative {
         return Err(NameserverError::NotAuth { at: at(server), zone: server.zone.clone() });
     }
@@ -159,7 +159,7 @@ pub(super) fn records(
             RData::TXT(text) => Data::Txt(String::from_utf8_lossy(&text.txt_data.concat()).into_owned()),
             RData::CNAME(target) => {
                 let target = target.to_string().trim_end_matches('.').to_owned();
-                return Err(NameserverError::Alias { name: asked.to_owned(), target });
+                return Ok(Found::Alias(target));
             }
             _ => continue,
         };
@@ -168,7 +168,7 @@ pub(super) fn records(
         }
     }
     records.sort_unstable();
-    Ok(records)
+    Ok(Found::Records(records))
 }
 
 /// The server as the configuration names it.

@@ -15,4 +15,4 @@ pub use client::UpdateClient;
 pub use error::NameserverError;
 pub use hook::{Hook, HookError};
 pub use program::{ProgramError, run};
-pub use record::{Change, Data, Kind, Record};
+pub use record::{Change, Data, Found, Kind, Record};

@@ -74,6 +74,24 @@ pub struct Record {
     pub data: Data,
 }
 
+/// What stands at a name, of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Records(Vec<Record>),
+    /// A CNAME to this name, or a wildcard's that answers for it: no record of ours can stand beside it.
+    Alias(String),
+}
+
+impl Found {
+    /// The records; none beside an alias.
+    pub fn records(&self) -> &[Record] {
+        match self {
+            Self::Records(records) => records,
+            Self::Alias(_) => &[],
+        }
+    }
+}
+
 /// One change. The changes of one call happen together or not at all (RFC 2136, section 3.7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {

@@ -2,10 +2,8 @@
 //! the gateway or the command, change it and the server.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::fs::File;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -68,16 +66,7 @@ pub(super) fn file(state_dir: &Path) -> PathBuf {
 
 /// Held while records are compared and changed; the kernel lets go of it however the process ends.
 pub(super) fn lock(state_dir: &Path) -> std::io::Result<Option<File>> {
-    let file = state_dir.join("publish.lock");
-    let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    // To read suffices for a lock, also on a file that root made.
-    let lock = match OpenOptions::new().read(true).custom_flags(flags).open(&file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            files::replace(&file, b"", 0o644)?;
-            OpenOptions::new().read(true).custom_flags(flags).open(&file)?
-        }
-        opened => opened?,
-    };
+    let lock = files::lockable(&state_dir.join("publish.lock"))?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),

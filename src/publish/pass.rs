@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Nameserver};
 use crate::model::Clock;
-use crate::nameserver::{Kind, NameserverError, Record, UpdateClient};
+use crate::nameserver::{Found, Kind, NameserverError, UpdateClient};
 
 use super::book::{self, Book};
 use super::plan::{Line, Plan, Slot, Wanted, plan};
@@ -93,14 +93,16 @@ impl Publisher {
         let mut will_be = ours;
         will_be.extend(plan.add.iter().cloned());
         if adopt {
-            let lines = found.iter().flat_map(|((name, kind), records)| {
-                records.iter().map(|record| Line {
+            let lines = found.iter().flat_map(|((name, kind), found)| {
+                found.records().iter().map(|record| Line {
                     name: name.clone(),
                     kind: *kind,
                     data: record.data.clone(),
                 })
             });
-            let in_place = |line: &Line| wanted.slots.contains_key(&(line.name.clone(), line.kind));
+            let in_place = |line: &Line| {
+                wanted.slots.get(&(line.name.clone(), line.kind)).is_some_and(|should| !should.is_empty())
+            };
             will_be.extend(lines.filter(in_place));
         }
         self.note(&mut book, &will_be)?;
@@ -119,7 +121,7 @@ impl Publisher {
         &self,
         wanted: &Wanted,
         book: &Book,
-    ) -> Result<(BTreeSet<Line>, BTreeMap<Slot, Vec<Record>>), PublishError> {
+    ) -> Result<(BTreeSet<Line>, BTreeMap<Slot, Found>), PublishError> {
         let noted = book.lines(&self.key());
         let slots: BTreeSet<Slot> = noted
             .iter()
@@ -128,11 +130,11 @@ impl Publisher {
             .filter(|(_, kind)| *kind != Kind::Txt)
             .collect();
         let slots: Vec<Slot> = slots.into_iter().collect();
-        let records = self.client.records_of(&slots).await?;
-        let found: BTreeMap<Slot, Vec<Record>> = slots.into_iter().zip(records).collect();
+        let answers = self.client.look_at(&slots).await?;
+        let found: BTreeMap<Slot, Found> = slots.into_iter().zip(answers).collect();
         let is_there = |line: &Line| {
-            let records = found.get(&(line.name.clone(), line.kind));
-            records.is_some_and(|records| records.iter().any(|record| record.data == line.data))
+            let found = found.get(&(line.name.clone(), line.kind));
+            found.is_some_and(|found| found.records().iter().any(|record| record.data == line.data))
         };
         let ours = noted.into_iter().filter(is_there).collect();
         Ok((ours, found))

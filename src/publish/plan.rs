@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::{Config, Publish};
 use crate::model::{MemberId, NetworkId};
-use crate::nameserver::{Change, Data, Kind, Record};
+use crate::nameserver::{Change, Data, Found, Kind, Record};
 
 /// The gateway's own name in the zone.
 const GATE: &str = "gate";
@@ -107,6 +107,9 @@ pub struct Foreign {
     pub kind: Kind,
     #[serde(serialize_with = "as_texts")]
     pub found: Vec<Data>,
+    /// Where a CNAME leads that stands there; it cannot be adopted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
 impl Plan {
@@ -129,20 +132,28 @@ impl Plan {
 
 /// What has to change. `ours` is what we published before, `found` what the server has now, at every slot of either;
 /// `adopt` takes records of others in the way for ours.
-pub fn plan(
-    wanted: &Wanted,
-    ours: &BTreeSet<Line>,
-    found: &BTreeMap<Slot, Vec<Record>>,
-    adopt: bool,
-) -> Plan {
+pub fn plan(wanted: &Wanted, ours: &BTreeSet<Line>, found: &BTreeMap<Slot, Found>, adopt: bool) -> Plan {
     let mut plan = Plan { ttl: wanted.ttl, ..Plan::default() };
     let nothing = BTreeSet::new();
-    for ((name, kind), records) in found {
+    for ((name, kind), found) in found {
         if wanted.unknown.contains(name) {
             continue;
         }
         let slot = (name.clone(), *kind);
-        let should = wanted.slots.get(&slot);
+        let should = wanted.slots.get(&slot).filter(|should| !should.is_empty());
+        let records = match found {
+            Found::Records(records) => records,
+            Found::Alias(target) => {
+                let foreign = Foreign {
+                    name: name.clone(),
+                    kind: *kind,
+                    found: Vec::new(),
+                    alias: Some(target.clone()),
+                };
+                plan.foreign.extend(should.map(|_| foreign));
+                continue;
+            }
+        };
         let line = |data: &Data| Line { name: name.clone(), kind: *kind, data: data.clone() };
         let is_ours = |data: &Data| ours.contains(&line(data)) || (adopt && should.is_some());
         let is = |data: &Data| should.unwrap_or(&nothing).contains(data);
@@ -153,9 +164,9 @@ pub fn plan(
             .collect();
         let gone = records.iter().filter(|record| is_ours(&record.data) && !is(&record.data));
         plan.remove.extend(gone.map(|record| line(&record.data)));
-        let Some(should) = should.filter(|should| !should.is_empty()) else { continue };
+        let Some(should) = should else { continue };
         if !others.is_empty() {
-            plan.foreign.push(Foreign { name: name.clone(), kind: *kind, found: others });
+            plan.foreign.push(Foreign { name: name.clone(), kind: *kind, found: others, alias: None });
             continue;
         }
         for data in should {
@@ -167,6 +178,15 @@ pub fn plan(
         }
     }
     plan
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.alias {
+            Some(_) => write!(f, "{} CNAME", self.name),
+            None => write!(f, "{} {}", self.name, self.kind),
+        }
+    }
 }
 
 impl fmt::Display for Line {
@@ -249,7 +269,7 @@ mod tests {
             want.slots.insert(slot.clone(), wanted.iter().map(|text| data(text)).collect());
         }
         let record = |&(text, ttl): &(&str, u32)| Record { name: slot.0.clone(), ttl, data: data(text) };
-        let found = BTreeMap::from([(slot.clone(), found.iter().map(record).collect())]);
+        let found = BTreeMap::from([(slot.clone(), Found::Records(found.iter().map(record).collect()))]);
         let plan = plan(&want, &ours.iter().map(line).collect(), &found, adopt);
         let texts = |lines: &[Line]| lines.iter().map(|line| line.data.to_string()).collect::<Vec<_>>();
         let foreign = plan.foreign.iter().flat_map(|foreign| &foreign.found).map(ToString::to_string);
@@ -285,6 +305,7 @@ mod tests {
                 false,
                 [&[], &[], &[]],
             ),
+            ("and it is not adopted", Some(&[]), &[A], &[(A, 300), (X, 9)], true, [&[], &[A], &[]]),
         ];
         for (what, wanted, ours, found, adopt, expected) in table {
             let [add, remove, foreign] = one(*wanted, ours, found, *adopt);
@@ -293,12 +314,33 @@ mod tests {
     }
 
     #[test]
+    fn a_cname_is_in_the_way_of_its_own_name_only() {
+        let slot = |name: &str| (format!("{name}.example.org"), Kind::A);
+        let want = |names: &[&str]| Wanted {
+            slots: names.iter().map(|name| (slot(name), BTreeSet::from([data("10.0.0.1")]))).collect(),
+            ttl: 300,
+            ..Wanted::default()
+        };
+        let found = BTreeMap::from([
+            (slot("wiki"), Found::Alias("elsewhere.example.org".to_owned())),
+            (slot("gate"), Found::Records(Vec::new())),
+        ]);
+        for adopt in [false, true] {
+            let plan = plan(&want(&["wiki", "gate"]), &BTreeSet::new(), &found, adopt);
+            assert_eq!(plan.add.iter().map(|line| &*line.name).collect::<Vec<_>>(), ["gate.example.org"]);
+            let [foreign] = &plan.foreign[..] else { panic!("{plan:?}") };
+            assert_eq!(foreign.alias.as_deref(), Some("elsewhere.example.org"));
+        }
+        assert!(plan(&want(&["gate"]), &BTreeSet::new(), &found, false).foreign.is_empty());
+    }
+
+    #[test]
     fn what_is_not_known_right_now_stays() {
         let slot = ("house.example.org".to_owned(), Kind::A);
         let ours = BTreeSet::from([Line { name: slot.0.clone(), kind: Kind::A, data: data("203.0.113.9") }]);
         let found = BTreeMap::from([(
             slot.clone(),
-            vec![Record { name: slot.0.clone(), ttl: 300, data: data("203.0.113.9") }],
+            Found::Records(vec![Record { name: slot.0.clone(), ttl: 300, data: data("203.0.113.9") }]),
         )]);
         let unknown = Wanted { unknown: BTreeSet::from([slot.0]), ttl: 300, ..Wanted::default() };
         assert!(plan(&unknown, &ours, &found, false).is_empty());

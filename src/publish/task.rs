@@ -112,8 +112,9 @@ async fn pass(
                 tracing::info!("published: {line}");
             }
             after.published = outcome.published;
-            after.foreign =
-                outcome.done.foreign.iter().map(|other| format!("{} {}", other.name, other.kind)).collect();
+            after.foreign = outcome.done.foreign.iter().map(ToString::to_string).collect();
+            // A CNAME is in the way of both kinds of addresses.
+            after.foreign.dedup();
             after.checked = Some(clock.now());
             note(&mut after.server_error, None, clock, "");
         }

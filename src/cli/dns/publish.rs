@@ -170,11 +170,20 @@ fn render(plan: &Plan, wanted: &Wanted, style: Style) -> String {
     rows.extend(plan.add.iter().map(|line| row(Tone::Good, "+", line)));
     for other in &plan.foreign {
         let found: Vec<String> = other.found.iter().map(|data| foreign(&data.to_string())).collect();
+        let (kind, found, why) = match &other.alias {
+            Some(target) => {
+                ("CNAME".to_owned(), foreign(target), "(nothing can stand beside it; remove it there)")
+            }
+            None => {
+                let why = "(not made by ztgate, so it stays; to replace it: --adopt)";
+                (other.kind.to_string(), found.join(" "), why)
+            }
+        };
         rows.push(vec![
             (Tone::Odd, format!("! {}", other.name)),
-            (Tone::Odd, other.kind.to_string()),
-            (Tone::Odd, found.join(" ")),
-            (Tone::Quiet, "(not made by ztgate, so it stays; to replace it: --adopt)".to_owned()),
+            (Tone::Odd, kind),
+            (Tone::Odd, found),
+            (Tone::Quiet, why.to_owned()),
         ]);
     }
     for name in &wanted.unknown {
@@ -209,14 +218,17 @@ mod tests {
         plan.remove.push(line("wiki.example.org", "10.0.0.1"));
         plan.add.push(line("wiki.example.org", "fd00::1"));
         let found = vec![Data::from("192.0.2.7".parse::<IpAddr>().unwrap())];
-        plan.foreign.push(Foreign { name: "gate.example.org".into(), kind: Kind::A, found });
+        plan.foreign.push(Foreign { name: "gate.example.org".into(), kind: Kind::A, found, alias: None });
+        let alias = Some("elsewhere.example.org".to_owned());
+        plan.foreign.push(Foreign { name: "tv.example.org".into(), kind: Kind::A, found: Vec::new(), alias });
         let wanted =
             Wanted { unknown: BTreeSet::from(["house.example.org".to_owned()]), ..Wanted::default() };
         insta::assert_snapshot!(render(&plan, &wanted, Style::PLAIN), @r"
-        - wiki.example.org   A     10.0.0.1
-        + wiki.example.org   AAAA  fd00::1
-        ! gate.example.org   A     192.0.2.7  (not made by ztgate, so it stays; to replace it: --adopt)
-        ? house.example.org                   (its address is not known right now; what stands there stays)
+        - wiki.example.org   A      10.0.0.1
+        + wiki.example.org   AAAA   fd00::1
+        ! gate.example.org   A      192.0.2.7              (not made by ztgate, so it stays; to replace it: --adopt)
+        ! tv.example.org     CNAME  elsewhere.example.org  (nothing can stand beside it; remove it there)
+        ? house.example.org                                (its address is not known right now; what stands there stays)
         ");
         let right = Plan { right: 4, ..Plan::default() };
         assert_eq!(render(&right, &Wanted::default(), Style::PLAIN), "in step, 4 records\n");

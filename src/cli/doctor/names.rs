@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::admin::{CertificatesStatus, Status};
-use crate::cli::style::foreign;
+use crate::cli::style::reason;
 use crate::cli::time::distance;
 use crate::publish::PublishStatus;
 
@@ -28,7 +28,7 @@ fn of(certificates: &CertificatesStatus, now: Timestamp) -> Finding {
                     "replace it; with PEM files of your own: ztgate check, then systemctl reload ztgate"
                         .to_owned()
                 },
-                |failure| foreign(&failure.why),
+                |failure| reason(&failure.why),
             );
             Finding::bad(format!("the certificate from {source} ended {}", distance(ends, now)), why)
         }
@@ -39,7 +39,7 @@ fn of(certificates: &CertificatesStatus, now: Timestamp) -> Finding {
             };
             Finding::warn(
                 format!("no certificate from {source} since {}; {until}", distance(failure.at, now)),
-                foreign(&failure.why),
+                reason(&failure.why),
             )
         }
         (Some((ends, left)), None) if left < CLOSE && acme.is_none() => {
@@ -64,7 +64,7 @@ pub fn published(running: &anyhow::Result<Status>) -> Vec<Finding> {
 fn records(publish: &PublishStatus, now: Timestamp) -> Vec<Finding> {
     let PublishStatus { server, published, foreign: others, .. } = publish;
     let fault = |what: &str, fault: &crate::publish::Fault| {
-        Finding::bad(format!("{what} since {}", distance(fault.since, now)), foreign(&fault.why))
+        Finding::bad(format!("{what} since {}", distance(fault.since, now)), reason(&fault.why))
     };
     let mut findings: Vec<Finding> = Vec::new();
     findings.extend(

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::admin::{CertificatesStatus, Status};
-use crate::cli::style::{Tone, foreign, harmless};
+use crate::cli::style::{Tone, harmless, reason};
 use crate::cli::time::distance;
 use crate::publish::{Fault, PublishStatus};
 use crate::push::{self, PushStatus, Standing};
@@ -37,7 +37,7 @@ fn of(certificates: &CertificatesStatus, now: Timestamp) -> (Tone, String) {
     }
     let verb = match &acme.last_error {
         Some(failure) => {
-            text.push_str(&format!("; failed {}: {}", distance(failure.at, now), foreign(&failure.why)));
+            text.push_str(&format!("; failed {}: {}", distance(failure.at, now), reason(&failure.why)));
             tone = if tone == Tone::Bad { Tone::Bad } else { Tone::Odd };
             "tried again"
         }
@@ -92,7 +92,7 @@ fn lines(publish: &PublishStatus, now: Timestamp) -> Vec<(Tone, String)> {
     };
     let fault = |fault: &Fault| {
         let since = distance(fault.since, now);
-        (Tone::Bad, format!("for {}: {}", since.trim_end_matches(" ago"), foreign(&fault.why)))
+        (Tone::Bad, format!("for {}: {}", since.trim_end_matches(" ago"), reason(&fault.why)))
     };
     let mut lines = vec![(Tone::Plain, format!("{}  {checked}", publish.server))];
     lines.extend(publish.server_error.iter().map(fault));
@@ -110,7 +110,7 @@ fn lines(publish: &PublishStatus, now: Timestamp) -> Vec<(Tone, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::acme::{AcmeStatus, Failure};
+    use crate::acme::{AcmeError, AcmeStatus, Failure};
     use crate::zerotier::NetworkDns;
 
     fn at(text: &str) -> Timestamp {
@@ -152,6 +152,23 @@ mod tests {
         Plain: https://ca.example/dir  ends in 60 days; renewed in 30 days
         Bad: https://ca.example/dir  ended 24 h ago; failed 2 h ago: no answer; tried again in 60 min
         ");
+    }
+
+    #[test]
+    fn a_reason_is_told_whole_with_what_to_type() {
+        let now = at("2026-11-23T12:00:00Z");
+        let error = AcmeError::NotShown { name: "_acme-challenge.home.example.org".into(), seconds: 60 };
+        let why = error.to_string();
+        let last_error = Some(Failure { at: now, why: why.clone() });
+        let acme = Some(AcmeStatus { last_error, ..AcmeStatus::default() });
+        let certificates =
+            CertificatesStatus { source: "ACME".into(), serves: "CA".into(), ends: None, acme };
+        assert!(why.contains("dig TXT") && of(&certificates, now).1.contains(&why));
+        let publish = PublishStatus {
+            server_error: Some(Fault { since: now, why: why.clone() }),
+            ..Default::default()
+        };
+        assert!(lines(&publish, now)[1].1.contains(&why));
     }
 
     #[test]
