@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::acme::{self, AcmeStatus};
 use crate::admin;
 use crate::audit::{AuditGauge, Auditor};
-use crate::ca::trust::{self, TrustKit};
+use crate::ca::trust::{self, Trust, TrustKit};
 use crate::ca::{Ca, CaError, Certificates, CurrentCertificates, ServerConfigs};
 use crate::config::names::{Bearer, clashes};
 use crate::config::{Config, Problem, Problems, Tls};
@@ -118,10 +118,14 @@ impl Gateway {
             tracing::error!("devices will not believe what is served: {why}");
         }
         let tls = ServerConfigs::new(&certificates)?;
-        let trust = match &first_config.tls {
-            Tls::PrivateCa => Some(Arc::new(TrustKit::from(&trust::Root::read(&state_dir)?))),
-            Tls::Files { .. } | Tls::Acme(_) => None,
+        let kit = match &first_config.tls {
+            Tls::PrivateCa => Some(TrustKit::from(&trust::Root::read(&state_dir)?)),
+            // Only the private CA that stands in until the first certificate is there.
+            Tls::Acme(_) => trust::Root::read(&state_dir).ok().as_ref().map(TrustKit::from),
+            Tls::Files { .. } => None,
         };
+        let is_public = matches!(&first_config.tls, Tls::Acme(acme) if acme.is_public());
+        let trust = Arc::new(Trust { kit, is_public, served: certificates.clone() });
         let limits = world.limits.within(open_files(), world.threads);
         let (acme, acme_status) =
             acme::Keeper::new(config.subscribe(), certificates.clone(), world.clock.clone());

@@ -1,13 +1,14 @@
 //! What makes a device trust the root: the templates of `certs/trust`, filled in.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
 
 use super::describe::{existing, fingerprint};
-use super::{CaError, pem};
+use super::{CaError, CurrentCertificates, pem};
 use crate::model::Zone;
 
 const APPLE: &str = include_str!("../../certs/trust/apple.mobileconfig");
@@ -67,6 +68,21 @@ impl From<&Root> for TrustKit {
             windows: windows(root),
             linux: linux(root),
         }
+    }
+}
+
+/// Who vouches for what is served, and so what a device has to do.
+pub struct Trust {
+    pub kit: Option<TrustKit>,
+    /// Whether certificates that are not our CA's are good for every device.
+    pub is_public: bool,
+    pub served: Arc<CurrentCertificates>,
+}
+
+impl Trust {
+    /// What to install; `None` while what is served is nothing that our CA signed.
+    pub fn kit(&self) -> Option<&TrustKit> {
+        self.kit.as_ref().filter(|_| self.served.load().authority().is_some())
     }
 }
 

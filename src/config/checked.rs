@@ -102,6 +102,14 @@ pub struct Acme {
     pub names: AcmeNames,
 }
 
+impl Acme {
+    /// Whether its certificates are good for every device. Not of a server whose own certificate takes a root that was named,
+    /// and not of Let's Encrypt's staging (letsencrypt.org/docs/staging-environment).
+    pub fn is_public(&self) -> bool {
+        self.ca.is_none() && !self.directory.contains("staging")
+    }
+}
+
 /// Which names one certificate carries. Public CAs publish every name that they certify (RFC 9162), for anybody to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AcmeNames {

@@ -56,7 +56,8 @@ fn view(inner: &Inner, previous: Option<&View>) -> Option<View> {
         pinning: &pinning,
         listening: &listening(inner, &overlay, &config, None),
         listening_https: &listening(inner, &overlay, &config, Some(config.https_port)),
-        publicly_trusted: matches!(config.tls, Tls::Acme(_)) && inner.certificates.load().ends().is_some(),
+        publicly_trusted: matches!(&config.tls, Tls::Acme(acme) if acme.is_public())
+            && inner.certificates.load().ends().is_some_and(|end| end > inner.clock.now()),
         now: inner.clock.now(),
     };
     Some(View::compose(&facts, previous))

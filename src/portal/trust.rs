@@ -6,8 +6,9 @@ use super::layout::page_with;
 use super::platform::{Platform, is_firefox};
 use super::style::{OWN_PAGE_ONLY, sha256_source};
 
-/// Asks over https whether the certificate is trusted, and again every three seconds while the steps are followed. What
-/// it asks stands in the page: the script is the same for everybody, so that the policy can name it by its hash.
+/// Asks over https whether the certificate is trusted, and again every three seconds while the steps are followed. A page
+/// that came over https cannot tell, for a warning that was clicked away looks the same from there. What it asks stands in
+/// the page: the script is the same for everybody, so that the policy can name it by its hash.
 const PROBE: &str = include_str!("probe.js");
 
 /// The page's path on the gateway's own name.
@@ -24,8 +25,18 @@ pub struct TrustPage<'a> {
     pub https: &'a str,
     /// What the browser calls itself.
     pub user_agent: &'a str,
-    /// The root; `None` where a public CA vouches for the zone, and there is nothing to install.
-    pub root: Option<RootFacts<'a>>,
+    pub vouched: Vouched<'a>,
+}
+
+/// Who vouches for the zone's certificates.
+#[derive(Clone, Copy, Debug)]
+pub enum Vouched<'a> {
+    /// Our own CA, by this root.
+    ByUs(RootFacts<'a>),
+    /// One that every device trusts.
+    ByAPublicAuthority,
+    /// Whoever made the house's own certificate files, or a server of theirs.
+    BySomebodyElse,
 }
 
 /// The root certificate, as devices show it.
@@ -38,16 +49,25 @@ pub struct RootFacts<'a> {
 
 impl TrustPage<'_> {
     pub fn html(&self) -> String {
-        let content = match self.root {
-            Some(root) => self.steps_for(root),
-            None => html! {
+        let content = match self.vouched {
+            Vouched::ByUs(root) => self.steps_for(root),
+            Vouched::BySomebodyElse => html! {
+                section class="hero" {
+                    h1 { "Not from here" }
+                    p {
+                        "The certificates for " (self.zone) " come from somebody else than this gateway. "
+                        "Who made them knows what a device has to trust; ask the person in charge."
+                    }
+                }
+            },
+            Vouched::ByAPublicAuthority => html! {
                 section class="hero" {
                     h1 { "Nothing to install" }
                     p { "A public authority vouches for the names in " (self.zone) ", so every device trusts them already." }
                 }
             },
         };
-        let script = self.root.map(|_| PROBE);
+        let script = matches!(self.vouched, Vouched::ByUs(_)).then_some(PROBE);
         page_with(script, &format!("Trust {}", self.zone), "trust", self.zone, Some("/"), content)
     }
 
@@ -219,13 +239,16 @@ mod tests {
         "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Safari/604.1";
     const FIREFOX: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
+    const ROOT: RootFacts<'static> =
+        RootFacts { subject: "ztgate root a1b2 for home.arpa", sha256: "AB:CD:EF" };
+
     fn example(user_agent: &'static str) -> TrustPage<'static> {
         TrustPage {
             zone: "home.arpa",
             http: "http://gate.home.arpa",
             https: "https://gate.home.arpa:8443",
             user_agent,
-            root: Some(RootFacts { subject: "ztgate root a1b2 for home.arpa", sha256: "AB:CD:EF" }),
+            vouched: Vouched::ByUs(ROOT),
         }
     }
 
@@ -255,7 +278,7 @@ mod tests {
     #[test]
     fn a_line_to_copy_checks_the_fingerprint_before_it_installs() {
         let page = example(FIREFOX);
-        let root = page.root.unwrap();
+        let root = ROOT;
         for (line, check, install) in [
             (page.powershell(root), "-ne 'ABCDEF'", "Import-Certificate"),
             (page.shell(root), "echo 'abcdef  home.arpa.der' | sha256sum -c &&", "update-ca-certificates"),
@@ -284,9 +307,14 @@ mod tests {
     }
 
     #[test]
-    fn with_a_public_certificate_there_is_nothing_to_do() {
-        let html = TrustPage { root: None, ..example(IPHONE) }.html();
-        assert!(html.contains("Nothing to install") && !html.contains("<script"));
-        assert_is_one_file(&html);
+    fn where_somebody_else_vouches_there_is_nothing_to_install() {
+        for (vouched, words) in [
+            (Vouched::ByAPublicAuthority, "Nothing to install"),
+            (Vouched::BySomebodyElse, "ask the person in charge"),
+        ] {
+            let html = TrustPage { vouched, ..example(IPHONE) }.html();
+            assert!(html.contains(words) && !html.contains("<script"));
+            assert_is_one_file(&html);
+        }
     }
 }

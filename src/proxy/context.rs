@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::audit::{Record, Recorder, Verdict, redact};
 use crate::ca::ServerConfigs;
-use crate::ca::trust::TrustKit;
+use crate::ca::trust::Trust;
 use crate::model::{Clock, MemberId, RefusalCode, RequestId};
 use crate::policy::Rules;
 use crate::services::{Resolver, Site};
@@ -106,8 +106,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// How identity is proved here, in words for people.
     pub proof: &'static str,
-    /// What makes a device trust the private CA; `None` where a public one vouches.
-    pub trust: Option<Arc<TrustKit>>,
+    /// What makes a device trust the certificates.
+    pub trust: Arc<Trust>,
     pub limits: Limits,
     pub recorder: Recorder,
     pub pool: Pool,
@@ -166,7 +166,7 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     /// How identity is proved here, in words for people.
     pub proof: &'static str,
-    pub trust: Option<Arc<TrustKit>>,
+    pub trust: Arc<Trust>,
     pub limits: Limits,
     pub recorder: Recorder,
     pub resolver: Resolver,

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 
-use crate::ca::trust::TrustKit;
+use crate::ca::trust::{Trust, TrustKit};
 use crate::model::Lane;
 use crate::policy::{Ask, Subject};
-use crate::portal::{Access, GatePage, PROBE_PATH, RootFacts, TRUST_PATH, Tile, TrustPage};
+use crate::portal::{Access, GatePage, PROBE_PATH, RootFacts, TRUST_PATH, Tile, TrustPage, Vouched};
 use crate::services::{GATE, Route};
 
 use super::admit::Admitted;
@@ -28,11 +28,11 @@ pub fn gate<B>(mut entry: Entry, request: &Request<B>, admitted: &Admitted) -> R
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    let kit = entry.connection().context.trust.clone();
-    match (request.uri().path(), kit.as_deref()) {
+    let trusted = entry.connection().context.trust.clone();
+    match (request.uri().path(), trusted.kit()) {
         ("/", _) => launchpad(entry, &client, client.form(), admitted),
         ("/whoami", _) => launchpad(entry, &client, Form::Json, admitted),
-        (TRUST_PATH, kit) => trust(entry, &client, request, kit),
+        (TRUST_PATH, _) => trust(entry, &client, request, &trusted),
         // That it could be asked is the answer.
         (PROBE_PATH, _) => own(&mut entry, &client, Form::Text, StatusCode::OK, "trusted\n".to_owned()),
         (path, Some(kit)) if path.starts_with("/trust/") => file(entry, &client, path, kit),
@@ -69,12 +69,7 @@ fn launchpad(mut entry: Entry, client: &Client, form: Form, admitted: &Admitted)
     own(&mut entry, client, form, StatusCode::OK, text)
 }
 
-fn trust<B>(
-    mut entry: Entry,
-    client: &Client,
-    request: &Request<B>,
-    kit: Option<&TrustKit>,
-) -> Response<Payload> {
+fn trust<B>(mut entry: Entry, client: &Client, request: &Request<B>, trusted: &Trust) -> Response<Payload> {
     let connection = entry.connection().clone();
     let site = connection.context.snapshot().site.clone();
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
@@ -83,7 +78,11 @@ fn trust<B>(
         http: &url_of(&site, &connection, Lane::Http, GATE),
         https: &url_of(&site, &connection, Lane::Https, GATE),
         user_agent: user_agent.unwrap_or_default(),
-        root: kit.map(|kit| RootFacts { subject: &kit.subject, sha256: &kit.sha256 }),
+        vouched: match trusted.kit() {
+            Some(kit) => Vouched::ByUs(RootFacts { subject: &kit.subject, sha256: &kit.sha256 }),
+            None if trusted.is_public => Vouched::ByAPublicAuthority,
+            None => Vouched::BySomebodyElse,
+        },
     };
     let mut response = own(&mut entry, client, Form::Html, StatusCode::OK, page.html());
     if let Ok(policy) = HeaderValue::try_from(page.policy()) {

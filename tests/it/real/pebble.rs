@@ -74,6 +74,8 @@ impl Pebble {
         let mut command = Command::new(&self.program);
         command.arg("-config").arg(at("pebble.json")).args(["-dnsserver", &self.dns.to_string()]);
         command.env("PEBBLE_VA_NOSLEEP", "1");
+        // It refuses so many nonces of a hundred, to see that they are asked for anew; that gives up after three in a row.
+        command.env("PEBBLE_WFE_NONCEREJECT", "1");
         command.envs(self.environment.iter().map(|(name, value)| (*name, value)));
         self.running = Some(Running::until_it_listens(&mut command, self.address, &at("pebble.log")));
     }
