@@ -144,7 +144,7 @@ impl Inner {
             let device = known.device.as_ref().map(ToString::to_string);
             Some(admin::Distrusting { member, device, at })
         };
-        list.into_iter().filter_map(named).collect()
+        list.iter().copied().filter_map(named).collect()
     }
 
     fn listeners(&self, overlay: &Overlay, config: &Config, ready: bool) -> Vec<admin::Listener> {

@@ -1,11 +1,11 @@
 //! TLS with a device: by which settings, and why it failed.
 
-use std::collections::VecDeque;
 use std::io::{Error, ErrorKind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use rustls::{AlertDescription, InvalidMessage};
 use serde::{Deserialize, Serialize};
@@ -191,11 +191,7 @@ impl std::iter::Sum for FailureCounts {
 /// The members whose devices last refused our certificate: the newest, and each once. One that shakes hands after all is
 /// taken off.
 #[derive(Debug, Default)]
-pub struct Distrust {
-    /// Whether there are any, so that a good handshake need not take the lock to see that there are none.
-    some: AtomicBool,
-    members: Mutex<VecDeque<Distrusting>>,
-}
+pub struct Distrust(ArcSwap<Vec<Distrusting>>);
 
 /// A member whose device refused our certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,32 +205,30 @@ impl Distrust {
     const MOST: usize = 32;
 
     /// The members, the oldest first.
-    pub fn list(&self) -> Vec<Distrusting> {
-        self.members().iter().copied().collect()
+    pub fn list(&self) -> Arc<Vec<Distrusting>> {
+        self.0.load_full()
     }
 
     fn note(&self, member: MemberId, at: Timestamp) {
-        let mut members = self.members();
-        members.retain(|known| known.member != member);
-        if members.len() == Self::MOST {
-            members.pop_front();
-        }
-        members.push_back(Distrusting { member, at });
-        self.some.store(true, Ordering::Relaxed);
+        self.0.rcu(|known| {
+            let mut members = without(known, member);
+            let over = (members.len() + 1).saturating_sub(Self::MOST);
+            members.drain(..over);
+            members.push(Distrusting { member, at });
+            members
+        });
     }
 
+    /// Each good handshake asks, so who is not on the list waits for nobody.
     fn forget(&self, member: MemberId) {
-        if self.some.load(Ordering::Relaxed) {
-            let mut members = self.members();
-            members.retain(|known| known.member != member);
-            self.some.store(!members.is_empty(), Ordering::Relaxed);
+        if self.0.load().iter().any(|known| known.member == member) {
+            self.0.rcu(|known| without(known, member));
         }
     }
+}
 
-    fn members(&self) -> MutexGuard<'_, VecDeque<Distrusting>> {
-        // Whoever panicked left a list that is as good as before.
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn without(known: &[Distrusting], member: MemberId) -> Vec<Distrusting> {
+    known.iter().filter(|known| known.member != member).copied().collect()
 }
 
 #[cfg(test)]
@@ -289,9 +283,9 @@ mod tests {
         let list = distrust.list();
         assert_eq!((list.len(), list[0].member), (Distrust::MOST, member(9)));
         assert_eq!(list.last(), Some(&Distrusting { member: member(20), at: at(50) }));
-        for one in &list {
+        for one in list.iter() {
             distrust.forget(one.member);
         }
-        assert!(distrust.list().is_empty() && !distrust.some.load(Ordering::Relaxed));
+        assert!(distrust.list().is_empty());
     }
 }
