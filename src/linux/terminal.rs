@@ -1,7 +1,7 @@
 //! The terminal that a command writes to, and asks.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 
 use zeroize::Zeroizing;
@@ -17,24 +17,53 @@ pub fn width() -> Option<usize> {
 /// Asks for a line on the controlling terminal, wherever standard input and output go, and shows none of it.
 ///
 /// # Errors
-/// There is no terminal, or it ended before the line did.
+/// There is no terminal, or it ended before the line did; `Interrupted` by Ctrl-C, which the caller has to end for.
 pub fn ask_unseen(question: &str) -> io::Result<Zeroizing<String>> {
     let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
     terminal.write_all(question.as_bytes())?;
-    let mut line = Zeroizing::new(String::with_capacity(256));
-    let read = {
+    let line = {
         let _unseen = Unseen::from(&terminal)?;
-        BufReader::new(&terminal).read_line(&mut line)
+        read_line(&terminal)
     };
     // The person's own line break was not shown either.
     terminal.write_all(b"\n")?;
-    if read? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let length = line.trim_end_matches(['\n', '\r']).len();
-    line.truncate(length);
-    Ok(line)
+    line
 }
+
+/// The longest line: more than any passphrase, and allocated at once, so that no copy is left behind by growing.
+const LONGEST: usize = 1024;
+
+/// Reads key by key: nothing but the line itself has a copy of it, and Ctrl-C comes as a key, so that no signal ends us
+/// while the terminal shows nothing.
+fn read_line(mut terminal: &File) -> io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST));
+    let mut key = Zeroizing::new([0u8]);
+    loop {
+        if terminal.read(&mut *key)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match key[0] {
+            b'\n' | b'\r' => break,
+            CTRL_C => return Err(io::ErrorKind::Interrupted.into()),
+            CTRL_D if line.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            CTRL_U => line.clear(),
+            // One character, however many bytes it is of.
+            BACKSPACE | DELETE => while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
+            _ if line.len() == LONGEST => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "that is too long a line"));
+            }
+            byte => line.push(byte),
+        }
+    }
+    let text = std::str::from_utf8(&line).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+const CTRL_C: u8 = 3;
+const CTRL_D: u8 = 4;
+const BACKSPACE: u8 = 8;
+const CTRL_U: u8 = 21;
+const DELETE: u8 = 127;
 
 /// A terminal that does not show what is typed, until this is dropped.
 struct Unseen<'a> {
@@ -52,7 +81,7 @@ impl<'a> Unseen<'a> {
         }
         let unseen = Self { terminal, before };
         let mut mode = before;
-        mode.c_lflag &= !libc::ECHO;
+        mode.c_lflag &= !(libc::ECHO | libc::ICANON | libc::ISIG);
         unseen.set(&mode)?;
         Ok(unseen)
     }
@@ -68,5 +97,61 @@ impl Drop for Unseen<'_> {
     fn drop(&mut self) {
         // A terminal that is gone shows nothing anyway.
         let _ = self.set(&self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::FromRawFd;
+
+    use super::*;
+
+    /// Both ends of a terminal: the person's, and the program's.
+    fn terminal() -> (File, File) {
+        let (mut person, mut program) = (-1, -1);
+        let none = std::ptr::null_mut();
+        // SAFETY: the kernel writes two descriptors, and the rest may be null (openpty(3)).
+        let done = unsafe { libc::openpty(&mut person, &mut program, none, none.cast(), none.cast()) };
+        assert_eq!(done, 0);
+        // SAFETY: both were made just now, and nobody else knows of them.
+        unsafe { (File::from_raw_fd(person), File::from_raw_fd(program)) }
+    }
+
+    /// What is read of these keys.
+    fn typed(keys: &[u8]) -> Result<String, io::ErrorKind> {
+        let (mut person, program) = terminal();
+        let _unseen = Unseen::from(&program).unwrap();
+        person.write_all(keys).unwrap();
+        read_line(&program).map(|line| line.to_string()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_line_is_read_key_by_key() {
+        for (keys, line) in [
+            ("open sesame\n", Ok("open sesame")),
+            ("oppen\x7f\x7f\x7fen\r", Ok("open")),
+            ("gr\u{fc}\u{df}\x7f\x7f\x7fut\n", Ok("gut")),
+            ("wrong\x15right\n", Ok("right")),
+            ("half\x03\n", Err(io::ErrorKind::Interrupted)),
+            ("\x04", Err(io::ErrorKind::UnexpectedEof)),
+        ] {
+            assert_eq!(typed(keys.as_bytes()), line.map(str::to_owned), "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn the_terminal_is_as_before_however_it_ends() {
+        let (mut person, program) = terminal();
+        let echoes = |program: &File| {
+            let unseen = Unseen::from(program).unwrap();
+            unseen.before.c_lflag & libc::ECHO != 0 && unseen.before.c_lflag & libc::ISIG != 0
+        };
+        assert!(echoes(&program));
+        {
+            let _unseen = Unseen::from(&program).unwrap();
+            person.write_all(b"\x03").unwrap();
+            read_line(&program).unwrap_err();
+        }
+        assert!(echoes(&program));
     }
 }
