@@ -25,7 +25,7 @@ fn of(certificates: &CertificatesStatus, now: Timestamp) -> Finding {
         (Some((ends, left)), failure) if left < 0 => {
             let why = failure.map_or_else(
                 || {
-                    "replace it; with PEM files of your own: ztgate check, then systemctl reload ztgate"
+                    "replace it; with PEM files of your own: the gateway takes over new ones at once"
                         .to_owned()
                 },
                 |failure| reason(&failure.why),
@@ -44,7 +44,7 @@ fn of(certificates: &CertificatesStatus, now: Timestamp) -> Finding {
         }
         (Some((ends, left)), None) if left < CLOSE && acme.is_none() => {
             let what = format!("the certificate in {source} ends {}", distance(ends, now));
-            Finding::warn(what, "renew it; the gateway takes new files after systemctl reload ztgate")
+            Finding::warn(what, "renew it; the gateway takes over new files at once")
         }
         (Some((ends, _)), None) => Finding::ok(format!("from {source}, good until {}", distance(ends, now))),
         (None, None) if acme.is_some() => {
