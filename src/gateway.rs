@@ -36,7 +36,7 @@ use crate::policy::Rules;
 use crate::proxy::{BindFault, Means, Shared, ThreadStats, Worker, WorkerSetup};
 use crate::publish::PublishStatus;
 use crate::push::{PushStatus, Pusher};
-use crate::services::{Resolver, Site};
+use crate::routes::{Resolver, Site};
 use crate::store;
 use crate::sync::RosterFeed;
 

@@ -31,6 +31,7 @@ pub mod portal;
 pub mod proxy;
 pub mod publish;
 pub mod push;
+pub mod routes;
 pub mod services;
 pub mod store;
 pub mod sync;

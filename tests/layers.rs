@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["model"],
     &["linux", "outbound"],
+    &["services"],
     &["config", "store", "zerotier", "ca"],
     &["identity", "nameserver"],
-    &["policy", "services", "sync", "overlay", "notify", "acme", "publish"],
+    &["policy", "routes", "sync", "overlay", "notify", "acme", "publish"],
     &["audit", "portal", "push"],
     &["proxy", "dns"],
     &["admin"],

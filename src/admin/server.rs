@@ -17,7 +17,7 @@ use crate::model::{Clock, Mac, MemberId, Moment, NetworkId, RefusalCode};
 use crate::policy::Ask;
 use crate::proxy::{Shared, Snapshot};
 use crate::push::Pusher;
-use crate::services::GATE;
+use crate::routes::GATE;
 use crate::sync::{DeviceView, Orders};
 
 use super::devices::{self, Peer};

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::{Found, GuessedService, ServiceKind, starter};
+use crate::config::{Found, GuessedService, starter};
 use crate::linux::wsl;
 use crate::model::{Label, NetworkId, Zone};
+use crate::services::KINDS;
 use crate::zerotier::NodeClient;
 
 /// Where zerotier-one keeps its token on Linux, and where its API is.
@@ -95,12 +96,8 @@ fn joined() -> anyhow::Result<Vec<(NetworkId, String)>> {
 fn services() -> Vec<GuessedService> {
     let windows = wsl::detect().and_then(|_| wsl::windows_host().ok());
     let here = IpAddr::from(Ipv4Addr::LOCALHOST);
-    let usual = [
-        ("jellyfin", ServiceKind::Jellyfin, 8096),
-        ("aria2", ServiceKind::Aria2, 6800),
-        ("cockpit", ServiceKind::Http, 9090),
-        ("files", ServiceKind::Http, 3923),
-    ];
+    let known = KINDS.iter().filter_map(|kind| Some((kind.word, *kind, kind.usual_port?)));
+    let usual = known.chain([("cockpit", KINDS[0], 9090), ("files", KINDS[0], 3923)]);
     let mut found = Vec::new();
     for (name, kind, port) in usual {
         let place = if listens(here, port) {

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Label, MemberId, NetworkId, TlsVersion, Zone};
+use crate::services::Kind;
 
 use super::{Dns, Nameserver, Notify, Publish};
 
@@ -126,7 +127,9 @@ pub struct Service {
     pub name: Label,
     /// Further names in the zone.
     pub aliases: Vec<Label>,
-    pub kind: ServiceKind,
+    pub kind: &'static Kind,
+    /// What its paragraph says by the keys of its kind.
+    pub settings: Vec<(&'static str, Setting)>,
     pub upstream: Upstream,
     pub allow: Vec<Grant>,
     /// Names work over plain HTTP too. True unless said.
@@ -141,31 +144,18 @@ pub struct Service {
     pub line: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ServiceKind {
-    /// Anything that speaks HTTP.
-    Http,
-    Jellyfin,
-    Aria2,
-}
-
-impl ServiceKind {
-    /// As `kind` says it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Jellyfin => "jellyfin",
-            Self::Aria2 => "aria2",
-        }
-    }
-
-    /// The roles that `allow = { role = [...] }` may name, weakest first; empty where the kind has none.
-    pub fn roles(self) -> &'static [&'static str] {
-        match self {
-            Self::Http | Self::Jellyfin => &[],
-            Self::Aria2 => &["watch", "add", "manage", "admin"],
-        }
-    }
+/// The value of a key that only services of one kind have. Files are named, and read by whoever opens the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    Flag(bool),
+    /// In bytes.
+    Size(u64),
+    /// A file with one line that nobody else may read.
+    Secret(PathBuf),
+    /// A folder whose files are shown as they are.
+    Folder(PathBuf),
+    /// Paths on the service's own machine, each with its name.
+    Places(Vec<(String, PathBuf)>),
 }
 
 /// Where a service really is.

@@ -7,6 +7,7 @@ mod checked;
 pub mod devices;
 mod dns;
 mod gateway;
+mod kind;
 pub mod names;
 mod nameserver;
 mod notify;

@@ -249,6 +249,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&'a str> {
+        self.value.as_str()
+    }
+
     pub fn is_text(&self, text: &str) -> bool {
         self.value.as_str() == Some(text)
     }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::{Label, TlsVersion, Zone};
+use crate::services::Kind;
 
-use super::read::{Item, Keys, Report, Section, Spot, nearest, quote};
+use super::read::{Item, Keys, Report, Section, Spot, quote};
 use super::words::{self, label};
-use super::{Grant, Service, ServiceKind, Upstream, UpstreamHost, upstream};
+use super::{Grant, Service, Upstream, UpstreamHost, kind, upstream};
 
 /// Names of the zone that the gateway itself answers, now or later.
 const RESERVED: [&str; 4] = ["gate", "localhost", "ns", "ztgate"];
@@ -27,7 +28,6 @@ const KEYS: Keys<'_> = Keys {
         "http1_only",
         "min_tls",
         "hsts",
-        "secret_file",
     ],
     not_here: &[
         ("deny", LATER),
@@ -96,8 +96,8 @@ fn read_one(
         report.error(&item.spot, "not supported by this version: TCP services come in a later one", None);
         return None;
     }
-    section.only(&KEYS, report);
-    let kind = read_kind(section, report);
+    let kind = kind::read(section, report);
+    check_keys(section, kind, report);
     let upstream = upstream::read(section, around.folder, report);
     warn_of_circle(section, upstream.as_ref(), around.zone, report);
     let aliases = match section.get("aliases") {
@@ -109,7 +109,7 @@ fn read_one(
         None => Vec::new(),
     };
     let allow = match (section.get("allow"), kind) {
-        (Some(item), Some(kind)) => read_allow(&item, kind, report),
+        (Some(item), Some(kind)) => kind::read_allow(&item, kind, report),
         // Without a kind the roles are unknown, and complaints about them would be noise.
         (Some(item), None) if item.is_section() => Vec::new(),
         (Some(item), None) => read_words(&item, None, report),
@@ -119,7 +119,8 @@ fn read_one(
             Vec::new()
         }
     };
-    check_secret_file(section, kind, report);
+    let settings =
+        kind.map_or_else(Vec::new, |kind| kind::read_settings(section, kind, around.folder, report));
     let plain_http = section.flag("plain_http", true, report);
     let hsts = section.flag("hsts", false, report);
     if let Some(item) = section.get("hsts").filter(|_| hsts && plain_http) {
@@ -134,10 +135,24 @@ fn read_one(
         name: name?,
         aliases,
         kind: kind?,
+        settings,
         upstream: upstream?,
         allow,
         line: section.spot.line,
     })
+}
+
+/// Reports keys that no service has, or none of this kind.
+fn check_keys(section: &Section<'_>, kind: Option<&'static Kind>, report: &mut Report) {
+    let others = kind::keys_of_others(kind);
+    // Without a kind no key of its own can be told to be wrong.
+    let own = kind.map_or_else(Vec::new, |kind| kind.keys.iter().map(|key| key.name).collect());
+    let own = if kind.is_some() { own } else { others.iter().map(|(name, _)| *name).collect() };
+    let known: Vec<&str> = KEYS.known.iter().copied().chain(own).collect();
+    let not_here = KEYS.not_here.iter().copied();
+    let elsewhere = others.iter().filter(|_| kind.is_some()).map(|(name, says)| (*name, says.as_str()));
+    let not_here: Vec<(&str, &str)> = not_here.chain(elsewhere).collect();
+    section.only(&Keys { known: &known, not_here: &not_here, meant: KEYS.meant }, report);
 }
 
 fn read_min_tls(section: &Section<'_>, plain_http: bool, report: &mut Report) -> TlsVersion {
@@ -158,61 +173,7 @@ fn read_min_tls(section: &Section<'_>, plain_http: bool, report: &mut Report) ->
     version
 }
 
-fn read_kind(section: &Section<'_>, report: &mut Report) -> Option<ServiceKind> {
-    let Some(item) = section.get("kind") else { return Some(ServiceKind::Http) };
-    let text = item.text(report)?;
-    match text {
-        "http" => return Some(ServiceKind::Http),
-        "jellyfin" => return Some(ServiceKind::Jellyfin),
-        "aria2" => return Some(ServiceKind::Aria2),
-        _ => {}
-    }
-    let hint = match nearest(text, ["http", "jellyfin", "aria2"]) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => "leave the line out for anything that speaks HTTP".to_owned(),
-    };
-    report.error(
-        &item.spot,
-        format!("expected \"http\", \"jellyfin\" or \"aria2\", found {}", quote(text)),
-        hint,
-    );
-    None
-}
-
-/// `allow = [WHO, ...]`, or `allow = { ROLE = [WHO, ...] }` where the kind has roles.
-fn read_allow(item: &Item<'_>, kind: ServiceKind, report: &mut Report) -> Vec<Grant> {
-    if !item.is_section() {
-        return read_words(item, None, report);
-    }
-    let roles = kind.roles();
-    if roles.is_empty() {
-        let hint = "write allow = [\"family\"]; only aria2 has roles";
-        report.error(&item.spot, "this kind of service has no roles; expected a list of names", hint);
-        return Vec::new();
-    }
-    let Some(section) = item.section(report) else { return Vec::new() };
-    report.warn(
-        &item.spot,
-        "this version judges no single calls, so only those with `admin` get in",
-        "the other roles take effect with a later version; name under admin whoever is to get in today",
-    );
-    let mut grants = Vec::new();
-    for (word, list) in section.entries() {
-        match roles.iter().find(|role| **role == word) {
-            Some(role) => grants.extend(read_words(&list, Some(*role), report)),
-            None => {
-                let hint = match nearest(word, roles.iter().copied()) {
-                    Some(near) => format!("did you mean \"{near}\"?"),
-                    None => format!("roles, weakest first: {}", roles.join(", ")),
-                };
-                report.error(&list.spot, "no role is called that", hint);
-            }
-        }
-    }
-    grants
-}
-
-fn read_words(list: &Item<'_>, role: Option<&'static str>, report: &mut Report) -> Vec<Grant> {
+pub(super) fn read_words(list: &Item<'_>, role: Option<&'static str>, report: &mut Report) -> Vec<Grant> {
     let words = list.list(report);
     words
         .iter()
@@ -240,21 +201,6 @@ fn warn_of_circle(
             format!("{host} is a name in the gateway's own zone, {zone}; it may lead back to the gateway"),
             "write the machine's address",
         );
-    }
-}
-
-fn check_secret_file(section: &Section<'_>, kind: Option<ServiceKind>, report: &mut Report) {
-    let Some(item) = section.get("secret_file") else { return };
-    match kind {
-        Some(ServiceKind::Aria2) if item.text(report).is_some() => {
-            report.warn(
-                &item.spot,
-                "read by a later version; this one leaves aria2's secret to the clients",
-                "enter the secret in each client, as without ztgate",
-            );
-        }
-        Some(ServiceKind::Aria2) | None => {}
-        Some(_) => report.error(&item.spot, "only a service of kind = \"aria2\" has a secret", None),
     }
 }
 

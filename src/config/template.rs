@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{Label, NetworkId, Zone};
 
-use super::ServiceKind;
 use super::gateway::{NODE_TOKEN, STATE_DIR};
+use crate::services::{KINDS, Kind};
 
 /// What was found on this machine.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Found {
 #[derive(Clone, Debug)]
 pub struct GuessedService {
     pub name: Label,
-    pub kind: ServiceKind,
+    pub kind: &'static Kind,
     /// As `upstream` takes it: `http://127.0.0.1:8096`.
     pub upstream: String,
     /// What it was told by, in a few words for the comment: `Jellyfin answers there`.
@@ -163,10 +163,8 @@ fn services(to: &mut String, found: &Found) -> std::fmt::Result {
         let because: String = service.because.chars().filter(|c| !c.is_control()).collect();
         writeln!(to, "\n# {because}. It opens as http://{}.", found.zone.name(service.name.as_str()))?;
         writeln!(to, "[service.{}]", service.name)?;
-        match service.kind {
-            ServiceKind::Http => {}
-            ServiceKind::Jellyfin => writeln!(to, "kind     = \"jellyfin\"")?,
-            ServiceKind::Aria2 => writeln!(to, "kind     = \"aria2\"")?,
+        if service.kind.word != KINDS[0].word {
+            writeln!(to, "kind     = \"{}\"", service.kind.word)?;
         }
         writeln!(to, "upstream = {}", toml_text(&service.upstream))?;
         writeln!(to, "allow    = [\"*\"]    # every active member; narrow it to names or member IDs")?;
@@ -182,6 +180,7 @@ fn toml_text(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::{Problems, from_text};
+    use crate::services::kind;
 
     fn found() -> Found {
         let service = |name: &str, kind, upstream: &str, because: &str| GuessedService {
@@ -197,12 +196,12 @@ mod tests {
             services: vec![
                 service(
                     "jellyfin",
-                    ServiceKind::Jellyfin,
+                    kind("jellyfin").unwrap(),
                     "http://windows-host:8096",
                     "Jellyfin answers on the Windows side",
                 ),
-                service("aria2", ServiceKind::Aria2, "http://127.0.0.1:6800", "aria2 listens there"),
-                service("web", ServiceKind::Http, "http://127.0.0.1:3000", "Something answers HTTP there"),
+                service("aria2", kind("aria2").unwrap(), "http://127.0.0.1:6800", "aria2 listens there"),
+                service("web", KINDS[0], "http://127.0.0.1:3000", "Something answers HTTP there"),
             ],
             token_file: Some("/srv/zero \"tier\"/authtoken.secret".into()),
         }

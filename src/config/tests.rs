@@ -727,8 +727,8 @@ fn a_whole_configuration_is_read_to_the_letter() {
     let pin: [u8; 32] = std::array::from_fn(|i| i as u8 + 1);
     let host = UpstreamHost::Address([192, 168, 1, 10].into());
     assert_eq!(nas.upstream, Upstream { tls: Some(UpstreamTls::Pinned(pin)), host, port: 5001 });
-    assert_eq!((films.kind, films.plain_http, films.http1_only), (ServiceKind::Jellyfin, false, false));
-    assert_eq!((nas.kind, nas.plain_http, nas.http1_only), (ServiceKind::Http, true, true));
+    assert_eq!((films.kind.word, films.plain_http, films.http1_only), ("jellyfin", false, false));
+    assert_eq!((nas.kind.word, nas.plain_http, nas.http1_only), ("http", true, true));
     assert_eq!((films.min_tls, nas.min_tls), (TlsVersion::V1_2, TlsVersion::V1_3));
     assert_eq!(films.aliases, ["movies".parse().unwrap()]);
 

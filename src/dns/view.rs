@@ -11,7 +11,7 @@ use crate::ca::Alpn;
 use crate::identity::{Member, Pins, Roster};
 use crate::model::{AddressKind, Mac, MemberId, MemberState, NetworkId};
 use crate::overlay::{Overlay, Pinning};
-use crate::services::{GATE, Site, Target};
+use crate::routes::{GATE, Site, Target};
 
 /// What a view is composed from.
 pub struct Facts<'a> {

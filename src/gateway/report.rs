@@ -10,7 +10,7 @@ use crate::identity::{Hazard, IdentityProof, Member, Roster};
 use crate::model::{Lane, MemberId, MemberState, NetworkId};
 use crate::overlay::{Overlay, OverlayState, nft};
 use crate::proxy::{Bind, Distrusting, FailureCounts, ThreadStats};
-use crate::services::{Route, Site};
+use crate::routes::{Route, Site};
 use crate::sync::DeviceView;
 
 use super::Inner;
@@ -214,7 +214,7 @@ fn describe(site: &Site, route: &Route) -> admin::ServiceStatus {
     let found = route.place.now();
     admin::ServiceStatus {
         name: service.name.to_string(),
-        kind: service.kind.as_str().to_owned(),
+        kind: service.kind.word.to_owned(),
         url: format!("{}://{host}{shown}/", lane.scheme()),
         upstream: service.upstream.to_string(),
         down_since: route.health.down_since(),

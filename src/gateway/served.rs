@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::admin;
 use crate::ca::{self, Ca, CaError, Certificates};
 use crate::config::{Config, Tls};
-use crate::services::Site;
+use crate::routes::Site;
 
 use super::Inner;
 

@@ -11,7 +11,7 @@ use crate::identity::Origin;
 use crate::model::Clock;
 use crate::overlay::{Overlay, Pinning};
 use crate::proxy::Limits;
-use crate::services::SiteError;
+use crate::routes::SiteError;
 use crate::store::StoreError;
 use crate::sync::RosterFeed;
 use crate::zerotier::UrlError;

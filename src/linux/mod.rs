@@ -16,6 +16,7 @@ pub mod netlink;
 pub mod priority;
 pub mod process;
 pub mod routes;
+pub mod secret;
 pub mod socket;
 pub mod terminal;
 pub mod users;

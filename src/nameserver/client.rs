@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use crate::config::UpdateServer;
+use crate::linux::secret::{self, Owners};
 use crate::model::Clock;
-use crate::zerotier::token::{self, Owners};
 
 use super::message::{self, Signed};
 use super::{Change, Found, Kind, NameserverError, Record};
@@ -99,7 +99,7 @@ impl UpdateClient {
     /// The secret is read anew each time, so that a new one needs no restart.
     fn signer(&self) -> Result<TSigner, NameserverError> {
         let file = &self.server.key.secret_file;
-        let text = token::read(file, Owners::Ours)?;
+        let text = secret::read(file, Owners::Ours)?;
         let mut secret = Zeroizing::new(Vec::with_capacity(text.expose().len()));
         BASE64_STANDARD
             .decode_vec(text.expose(), &mut secret)

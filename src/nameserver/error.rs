@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::zerotier::token::SecretError;
+use crate::linux::secret::SecretError;
 
 /// Why records could not be read or changed. In each, `at` is the server as the configuration names it.
 #[derive(Debug, thiserror::Error)]

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::config::{Notify, NotifyEvent, NotifyUrl, Ntfy, Webhook};
+use crate::linux::secret::{self, Owners, SecretError};
 use crate::outbound::{CallError, Server, ServerError};
-use crate::zerotier::token::{self, Owners, SecretError};
 
 use super::timing::Timing;
 use super::{Event, What};
@@ -115,13 +115,13 @@ impl Target {
     fn compose(&self, event: &Event, now: Timestamp) -> Result<(Headers, Bytes), SecretError> {
         match self {
             Self::Webhook(webhook) => {
-                let secret = token::read(&webhook.secret_file, Owners::Ours)?;
+                let secret = secret::read(&webhook.secret_file, Owners::Ours)?;
                 let body = serde_json::to_vec(event).expect("an event is text, ids and times");
                 let headers = webhook_headers(&event.id, now, secret.expose().as_bytes(), &body);
                 Ok((headers, body.into()))
             }
             Self::Ntfy(ntfy) => {
-                let secret = ntfy.token_file.as_deref().map(|file| token::read(file, Owners::Ours));
+                let secret = ntfy.token_file.as_deref().map(|file| secret::read(file, Owners::Ours));
                 let secret = secret.transpose()?;
                 Ok((ntfy_headers(event, secret.as_ref().map(|secret| secret.expose())), ntfy_text(event)))
             }

@@ -41,7 +41,7 @@ pub struct Ask<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub verdict: Result<Allowed, RefusalCode>,
-    /// `None` where no rule matched, which refuses. With a refusal: the one that gives too little.
+    /// `None` where no rule matched, which refuses.
     pub rule: Option<Arc<RuleRef>>,
 }
 

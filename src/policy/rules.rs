@@ -24,8 +24,6 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 pub(super) struct ServiceRules {
     rules: Vec<Rule>,
-    /// Every role of the kind, which is what it takes to get in.
-    all: &'static [&'static str],
     /// Where a further word of `allow` would go.
     pub place: Place,
 }
@@ -83,15 +81,11 @@ impl Rules {
 
     /// Whether the subject may have what it asks for. Nothing matches: refused.
     ///
-    /// Single calls are not judged by role yet, so a grant below the kind's strongest role is not enough: it is refused,
-    /// and the decision names the rule that fell short. One place says so, so that every view of it agrees.
+    /// Where the kind of service has roles, any of them opens it; what a role may do there, the service's room judges.
     ///
     /// Judges the rules alone. That the member is active, and who it says it is, was judged before.
     pub fn decide(&self, subject: &Subject<'_>, ask: &Ask<'_>) -> Decision {
-        let (rules, all) = self
-            .services
-            .get(ask.service)
-            .map_or((&[][..], &[][..]), |service| (&service.rules, service.all));
+        let rules = self.services.get(ask.service).map_or(&[][..], |service| &service.rules);
         let mut best: Option<(&Rule, &Arc<RuleRef>)> = None;
         for rule in rules {
             if let Some(word) = rule.people.find(subject)
@@ -102,10 +96,7 @@ impl Rules {
         }
         match best {
             Some((rule, word)) => {
-                let whole = rule.roles.len() == all.len();
-                let verdict =
-                    if whole { Ok(Allowed { roles: rule.roles }) } else { Err(RefusalCode::NoRule) };
-                Decision { verdict, rule: Some(word.clone()) }
+                Decision { verdict: Ok(Allowed { roles: rule.roles }), rule: Some(word.clone()) }
             }
             None => Decision { verdict: Err(RefusalCode::NoRule), rule: None },
         }
@@ -139,7 +130,7 @@ impl Rules {
 
 impl ServiceRules {
     fn compile(service: &Service, groups: &HashMap<&Label, &Group>, file: &str) -> Self {
-        let all = service.kind.roles();
+        let all = service.kind.roles;
         let mut rules: Vec<Rule> = Vec::new();
         for grant in &service.allow {
             let roles = match grant.role {
@@ -159,17 +150,17 @@ impl ServiceRules {
                 }
             }
         }
-        Self { rules, all, place: Place::of(service, file) }
+        Self { rules, place: Place::of(service, file) }
     }
 }
 
 impl Place {
-    /// New words join the strongest role, which is the one that lets in. `file` is the one that services stand in.
+    /// New words join the weakest role, which is enough to get in. `file` is the one that services stand in.
     fn of(service: &Service, file: &str) -> Self {
-        let strongest = service.kind.roles().last().copied();
-        let lets_in = |grant: &&Grant| grant.role.is_none() || grant.role == strongest;
+        let weakest = service.kind.roles.first().copied();
+        let lets_in = |grant: &&Grant| grant.role.is_none() || grant.role == weakest;
         let there = |grant: &Grant| format!("{}:{}", grant.file, grant.line);
-        match (service.allow.iter().find(lets_in), service.allow.first(), strongest) {
+        match (service.allow.iter().find(lets_in), service.allow.first(), weakest) {
             (Some(grant), ..) => Self { at: there(grant), gap: grant.role.map_or(Gap::Word, Gap::WordOf) },
             (None, Some(grant), Some(role)) => Self { at: there(grant), gap: Gap::Role(role) },
             _ => Self { at: format!("{file}:{}", service.line), gap: Gap::Allow },

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::layout::{Icon, icon, page};
 use super::text::plain;
-use crate::config::ServiceKind;
 use crate::model::{Lane, MemberId};
+use crate::services::{Kind, Mark};
 
 /// How a device was told from others, for people, when the kernel kept its SYN.
 pub const PROVED_BY_SYN: &str = "The first packet of this connection carried a hardware address that ZeroTier lets \
@@ -49,8 +49,11 @@ pub struct Tile<'a> {
     /// On the other lane, if it is there too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub other_url: Option<String>,
+    /// Where apps speak to it, if it has no pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     #[serde(serialize_with = "kind_word")]
-    pub kind: ServiceKind,
+    pub kind: &'static Kind,
     #[serde(flatten)]
     pub access: Access<'a>,
 }
@@ -69,12 +72,8 @@ fn scheme<S: serde::Serializer>(lane: &Lane, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(lane.scheme())
 }
 
-fn kind_word<S: serde::Serializer>(kind: &ServiceKind, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(match kind {
-        ServiceKind::Http => "http",
-        ServiceKind::Jellyfin => "jellyfin",
-        ServiceKind::Aria2 => "aria2",
-    })
+fn kind_word<S: serde::Serializer>(kind: &&Kind, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(kind.word)
 }
 
 impl GatePage<'_> {
@@ -151,22 +150,22 @@ impl GatePage<'_> {
         html! {
             li class="tile" {
                 span class={ "icon h" (hue) } aria-hidden="true" {
-                    @match tile.kind {
-                        ServiceKind::Jellyfin => (icon(Icon::Film)),
-                        ServiceKind::Aria2 => (icon(Icon::Download)),
-                        ServiceKind::Http => (initial(tile.title)),
+                    @match tile.kind.mark {
+                        Mark::Film => (icon(Icon::Film)),
+                        Mark::Download => (icon(Icon::Download)),
+                        Mark::Initial => (initial(tile.title)),
                     }
                 }
-                // aria2 has no page of its own: a link would open a blank one.
-                @if tile.kind == ServiceKind::Aria2 {
+                // Without pages of its own a link would open a blank one.
+                @if let Some(endpoint) = &tile.endpoint {
                     b { (plain(tile.title)) }
-                    small { "for apps: " code { (tile.url) "jsonrpc" } }
+                    small { "for apps: " code { (endpoint) } }
                 } @else {
                     a href=(tile.url) { (plain(tile.title)) }
                     small { (plain(&host)) }
                 }
                 @if let Access::Role(role) = tile.access { span class="chip" { (role) } }
-                @if let Some(url) = tile.other_url.as_ref().filter(|_| tile.kind != ServiceKind::Aria2) { a class="other" href=(url) aria-label={ (plain(tile.title)) " by " (other.scheme()) } {
+                @if let Some(url) = tile.other_url.as_ref().filter(|_| tile.endpoint.is_none()) { a class="other" href=(url) aria-label={ (plain(tile.title)) " by " (other.scheme()) } {
                         "or by " (other.scheme())
                     } }
             }
@@ -182,6 +181,7 @@ fn initial(title: &str) -> String {
 mod tests {
     use super::*;
     use crate::portal::layout::tests::assert_is_one_file;
+    use crate::services::kind;
 
     fn example() -> GatePage<'static> {
         let tile = |name, title, kind, access| Tile {
@@ -189,6 +189,7 @@ mod tests {
             title,
             url: format!("https://{name}.home.arpa/"),
             other_url: Some(format!("http://{name}.home.arpa/")),
+            endpoint: (name == "aria2").then(|| "https://aria2.home.arpa/jsonrpc".to_owned()),
             kind,
             access,
         };
@@ -202,11 +203,11 @@ mod tests {
             lane: Lane::Https,
             zone: "home.arpa",
             services: vec![
-                tile("films", "Films", ServiceKind::Jellyfin, Access::Open),
-                tile("aria2", "Downloads", ServiceKind::Aria2, Access::Role("manage")),
-                tile("nas", "NAS", ServiceKind::Http, Access::Open),
-                tile("wiki", "Wiki", ServiceKind::Http, Access::Open),
-                tile("cameras", "Cameras", ServiceKind::Http, Access::Closed),
+                tile("films", "Films", kind("jellyfin").unwrap(), Access::Open),
+                tile("aria2", "Downloads", kind("aria2").unwrap(), Access::Role("manage")),
+                tile("nas", "NAS", kind("http").unwrap(), Access::Open),
+                tile("wiki", "Wiki", kind("http").unwrap(), Access::Open),
+                tile("cameras", "Cameras", kind("http").unwrap(), Access::Closed),
             ],
         }
     }

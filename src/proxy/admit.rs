@@ -27,7 +27,7 @@ use jiff::Timestamp;
 
 use crate::model::RefusalCode;
 use crate::policy::{Ask, RuleRef, Subject};
-use crate::services::{Route, Target};
+use crate::routes::{Route, Target};
 
 use super::connection::{Connection, Identified};
 use super::snapshot::Snapshot;
@@ -38,6 +38,7 @@ pub struct Admitted {
     who: Rc<Identified>,
     target: Target,
     rule: Option<Arc<RuleRef>>,
+    roles: Cell<&'static [&'static str]>,
     /// What was asked, to be judged again.
     method: Method,
     path: PathAndQuery,
@@ -61,12 +62,19 @@ pub fn admit<B>(
 ) -> Result<Admitted, Denied> {
     let method = request.method().clone();
     let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-    let rule = match target {
-        Target::Gate => None,
+    let Granted { rule, roles } = match target {
+        Target::Gate => Granted::default(),
         Target::Service(route) => judge(snapshot, who, route, method.as_str(), path.path(), at)?,
     };
     let generation = Cell::new(snapshot.generation);
-    Ok(Admitted { who: who.clone(), target: target.clone(), rule, method, path, generation })
+    let roles = Cell::new(roles);
+    Ok(Admitted { who: who.clone(), target: target.clone(), rule, roles, method, path, generation })
+}
+
+#[derive(Default)]
+struct Granted {
+    rule: Option<Arc<RuleRef>>,
+    roles: &'static [&'static str],
 }
 
 fn judge(
@@ -76,11 +84,11 @@ fn judge(
     method: &str,
     path: &str,
     at: Timestamp,
-) -> Result<Option<Arc<RuleRef>>, Denied> {
+) -> Result<Granted, Denied> {
     let ask = Ask { service: route.name(), method, path, at };
     let decision = snapshot.rules.decide(&Subject::from(&*who.member), &ask);
     match decision.verdict {
-        Ok(_) => Ok(decision.rule),
+        Ok(allowed) => Ok(Granted { rule: decision.rule, roles: allowed.roles }),
         Err(code) => Err(Denied { code, rule: decision.rule }),
     }
 }
@@ -96,6 +104,11 @@ impl Admitted {
 
     pub fn rule(&self) -> Option<&Arc<RuleRef>> {
         self.rule.as_ref()
+    }
+
+    /// The roles that it has in the service, weakest first, as of the last [`Admitted::still_holds`].
+    pub fn roles(&self) -> &'static [&'static str] {
+        self.roles.get()
     }
 
     /// The service it is for; none if it is for the gateway's own name.
@@ -119,8 +132,9 @@ impl Admitted {
             None => true,
             Some(route) => {
                 let at = context.clock.now();
-                today.site.route(route.name().as_str()).is_some()
-                    && judge(&today, &who, route, self.method.as_str(), self.path.path(), at).is_ok()
+                let granted = judge(&today, &who, route, self.method.as_str(), self.path.path(), at);
+                self.roles.set(granted.as_ref().map_or(&[], |granted| granted.roles));
+                today.site.route(route.name().as_str()).is_some() && granted.is_ok()
             }
         };
         if holds {

@@ -15,7 +15,7 @@ use crate::ca::ServerConfigs;
 use crate::ca::trust::Trust;
 use crate::model::{Clock, MemberId, RefusalCode, RequestId};
 use crate::policy::Rules;
-use crate::services::{Resolver, Site};
+use crate::routes::{Resolver, Site};
 
 use super::connection::Connection;
 use super::snapshot::{Shared, Snapshot};

@@ -12,7 +12,7 @@ use crate::audit::{Ending, Record, Verdict, redact};
 use crate::identity::Member;
 use crate::model::{MemberId, RefusalCode, RequestId};
 use crate::policy::RuleRef;
-use crate::services::{GATE, Target};
+use crate::routes::{GATE, Target};
 
 use super::connection::{Connection, Identified};
 

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use crate::audit::Ending;
 use crate::model::RefusalCode;
 use crate::portal::Trouble;
-use crate::services::Route;
+use crate::routes::Route;
 
 use super::admit::Admitted;
 use super::authority;

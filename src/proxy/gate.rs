@@ -10,7 +10,7 @@ use crate::ca::trust::{Trust, TrustKit};
 use crate::model::Lane;
 use crate::policy::{Ask, Subject};
 use crate::portal::{Access, GatePage, PROBE_PATH, RootFacts, TRUST_PATH, Tile, TrustPage, Vouched};
-use crate::services::{GATE, Route};
+use crate::routes::{GATE, Route};
 
 use super::admit::Admitted;
 use super::body::Payload;
@@ -138,6 +138,10 @@ fn tile<'a>(
         name: name.as_str(),
         title: name.as_str(),
         url: url(here),
+        endpoint: route
+            .room
+            .endpoint()
+            .map(|path| format!("{}{path}", url_of(&snapshot.site, connection, here, name.as_str()))),
         other_url: (plain || other == Lane::Https).then(|| url(other)),
         kind: route.service.kind,
         access,

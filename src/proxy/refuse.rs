@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::model::{Lane, RefusalCode};
 use crate::portal::{Asked, CONTENT_SECURITY_POLICY, Person, RefusalPage, Trouble, UpstreamPage, wants_json};
-use crate::services::{Route, Site, Target};
+use crate::routes::{Route, Site, Target};
 
 use super::admit::Admitted;
 use super::body::Payload;
@@ -175,7 +175,7 @@ pub fn unanswered(
 }
 
 pub(super) fn gate_url(site: &Site, connection: &Connection) -> String {
-    format!("{}/", url_of(site, connection, connection.lane, crate::services::GATE))
+    format!("{}/", url_of(site, connection, connection.lane, crate::routes::GATE))
 }
 
 /// A name's URL on a lane, by the port that the device came in on where the lane is the same.

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::model::Lane;
-use crate::services::Route;
+use crate::routes::Route;
 
 /// WebDAV's target of COPY and MOVE (RFC 4918, section 10.3).
 const DESTINATION: HeaderName = HeaderName::from_static("destination");

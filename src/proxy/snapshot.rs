@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::identity::Roster;
 use crate::policy::Rules;
-use crate::services::Site;
+use crate::routes::Site;
 
 /// Who there is, what they may, and what there is to open, as of one moment.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use crate::linux::socket;
 use crate::model::MemberId;
 use crate::portal::Trouble;
-use crate::services::{Route, Site};
+use crate::routes::{Route, Site};
 
 use super::admit::Admitted;
 use super::context::Limits;

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::audit::Ending;
 use crate::model::RefusalCode;
 use crate::portal::Trouble;
-use crate::services::Route;
+use crate::routes::Route;
 
 use super::admit::Admitted;
 use super::body::{Payload, UpstreamBody};

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::endpoint::{Ask, Endpoint, UrlError, retry_after};
-use super::token::{self, Owners, Secret, SecretError};
+use crate::linux::secret::{self, Owners, Secret, SecretError};
 use crate::model::{MemberId, NetworkId};
 use crate::outbound::{CallError, Reply};
 
@@ -221,7 +221,7 @@ impl Api {
     }
 
     async fn attempt(&self, ask: &Ask, path: &str) -> Result<Reply, ApiError> {
-        let secret = token::read(&self.0.token_file, self.0.owners)?;
+        let secret = secret::read(&self.0.token_file, self.0.owners)?;
         let header = self
             .0
             .scheme

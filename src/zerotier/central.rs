@@ -18,9 +18,9 @@ use super::controller::{ControllerMember, ControllerView, member_id};
 use super::endpoint::{Endpoint, UrlError};
 use super::fix::Shape;
 use super::rules::{self, RawCapability, RawRule};
-use super::token::Owners;
 use super::writes::Records;
 use super::{ApiError, shapes};
+use crate::linux::secret::Owners;
 use crate::model::NetworkId;
 
 /// 20 requests a second.

@@ -13,9 +13,9 @@ use super::controller::{ControllerMember, ControllerView, member_id};
 use super::endpoint::Endpoint;
 use super::fix::Shape;
 use super::rules::{RawCapability, RawRule, forwards};
-use super::token::Owners;
 use super::writes::Records;
 use super::{ApiError, NodeClient, NodePeer, UrlError, shapes};
+use crate::linux::secret::Owners;
 use crate::model::{MemberId, NetworkId};
 
 /// What only shows who is there keeps nobody waiting for who is out.

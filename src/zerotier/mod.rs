@@ -11,7 +11,6 @@ mod local;
 mod node;
 mod rules;
 mod shapes;
-pub mod token;
 mod writes;
 
 #[cfg(test)]

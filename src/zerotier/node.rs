@@ -11,7 +11,7 @@ use super::ApiError;
 use super::api::{Api, Scheme};
 use super::endpoint::{Endpoint, UrlError};
 use super::shapes;
-use super::token::Owners;
+use crate::linux::secret::Owners;
 use crate::model::{Mac, MemberId, NetworkId};
 
 /// The node on this machine.

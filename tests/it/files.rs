@@ -141,7 +141,7 @@ async fn a_changed_port_waits_for_a_restart_and_the_rest_of_the_file_does_not() 
 /// A service over TLS, and the line that says by which key it is known.
 fn pinned(line_of: &Pair, shown: &Pair) -> World {
     let der = line_of.der();
-    let hash = ztgate::services::key_hash(&der).unwrap();
+    let hash = ztgate::routes::key_hash(&der).unwrap();
     let line = format!("pin = \"sha256/{}\"", STANDARD.encode(hash));
     World::new()
         .member("red-phone")

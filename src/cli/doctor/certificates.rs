@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::admin::Status;
 use crate::ca::{self, Checked, Standing};
 use crate::config::{Config, Tls};
-use crate::services::Site;
+use crate::routes::Site;
 
 use super::{Finding, Grade};
 

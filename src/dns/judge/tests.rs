@@ -16,7 +16,7 @@ use crate::identity::examples::member;
 use crate::identity::{Hazard, IdentityProof, Roster};
 use crate::model::MemberState;
 use crate::overlay::{Overlay, OverlayState, Pinning, owners};
-use crate::services::Site;
+use crate::routes::Site;
 
 const OWN: &str = "5e02d9cb41";
 const PHONE: &str = "c4c8812898";

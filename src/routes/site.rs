@@ -7,8 +7,10 @@ use crate::ca::{Alpn, Handshake};
 use crate::config::{Config, Service};
 use crate::model::{Label, Zone};
 
+use super::open::{self, OpenError};
 use super::upstream_tls::{ClientTls, UpstreamTlsError};
 use super::{Health, Place};
+use crate::services::Room;
 
 /// The gateway's own name in the zone.
 pub const GATE: &str = "gate";
@@ -30,6 +32,8 @@ pub struct Route {
     /// Where the upstream is right now.
     pub place: Arc<Place>,
     pub health: Arc<Health>,
+    /// What its kind makes of what is said to it.
+    pub room: Arc<dyn Room>,
     /// How to speak TLS to it, if it wants TLS.
     pub tls: Option<ClientTls>,
     /// The upstream's own authority as it may name itself in `Location`: `host` and `host:port`.
@@ -58,7 +62,16 @@ fn handshake(service: &Service) -> Handshake {
 #[error("service.{service}: {source}")]
 pub struct SiteError {
     pub service: Label,
-    pub source: UpstreamTlsError,
+    pub source: RouteError,
+}
+
+/// Why a route cannot be laid.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    #[error(transparent)]
+    Tls(#[from] UpstreamTlsError),
+    #[error(transparent)]
+    Room(#[from] OpenError),
 }
 
 /// Every name that the gateway answers to.
@@ -86,6 +99,7 @@ impl Site {
         names.insert(gate.into_boxed_str(), Target::Gate);
         let mut routes = Vec::with_capacity(config.services.len());
         for service in &config.services {
+            let error = |source| SiteError { service: service.name.clone(), source };
             let known = previous
                 .and_then(|site| site.route(service.name.as_str()))
                 .filter(|route| route.service.upstream == service.upstream);
@@ -94,8 +108,8 @@ impl Site {
                     .map_or_else(|| Arc::new(Place::new(&service.upstream)), |route| route.place.clone()),
                 health: known.map_or_else(Arc::default, |route| route.health.clone()),
                 own_authorities: own_authorities(service),
-                tls: ClientTls::new(&service.upstream)
-                    .map_err(|source| SiteError { service: service.name.clone(), source })?,
+                tls: ClientTls::new(&service.upstream).map_err(|why| error(why.into()))?,
+                room: open::room(service).map_err(|why| error(why.into()))?,
                 word: service.name.shared(),
                 service: service.clone(),
             });

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::linux::limits;
+use super::limits;
 use zeroize::Zeroizing;
 
 /// No token, password or key that a person puts into a file is longer.

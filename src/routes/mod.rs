@@ -1,0 +1,13 @@
+//! From a name to a service: the routes that a configuration makes, and where each one's upstream is right now.
+
+mod health;
+mod open;
+mod place;
+mod site;
+mod upstream_tls;
+
+pub use health::Health;
+pub use open::OpenError;
+pub use place::{Place, Resolver};
+pub use site::{GATE, Route, RouteError, Site, SiteError, Target};
+pub use upstream_tls::{ClientTls, UpstreamTlsError, key_hash};

@@ -1,0 +1,75 @@
+//! Conversations: what is said to a service in messages, judged one by one.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::model::{Moment, RefusalCode};
+
+/// One conversation: one request and its answer, or one WebSocket with all that is said on it.
+///
+/// Pure. Whoever holds the two ends brings it what each of them said, whole, and carries on what it gives back.
+pub trait Talk: fmt::Debug {
+    /// The longest message from the device that it takes, in bytes. What is longer is not heard to its end, but given to
+    /// [`Talk::too_long`].
+    fn longest(&self) -> usize;
+
+    /// Judges a message of the device's. `roles` are those that it has right now, weakest first.
+    fn ask(&mut self, message: &[u8], roles: &[&str], now: Moment) -> Ruling;
+
+    /// The device's message was longer than [`Talk::longest`].
+    fn too_long(&mut self) -> Ruling;
+
+    /// Reads a message of the service's.
+    fn answer(&mut self, message: Bytes, now: Moment) -> Answered;
+
+    /// When [`Talk::give_up`] next has something to say; none while nothing is waited for.
+    fn due(&self) -> Option<Moment>;
+
+    /// Says that the service did not answer: to what is overdue by `now`, or to all that is still open where the
+    /// service is gone (`None`).
+    fn give_up(&mut self, now: Option<Moment>) -> Answered;
+}
+
+/// What becomes of a device's message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ruling {
+    /// What the service is to hear; nothing if none of it was allowed.
+    pub forward: Option<Vec<u8>>,
+    /// What the device is told at once.
+    pub reply: Option<Reply>,
+    /// What was refused, and what needs no answer to be known.
+    pub deeds: Vec<Deed>,
+}
+
+/// What a device is told by the gateway itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The HTTP status, where the message came by HTTP.
+    pub status: http::StatusCode,
+    pub message: Vec<u8>,
+}
+
+/// What becomes of a service's message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// What the device hears; nothing if it was not for it.
+    pub message: Option<Bytes>,
+    /// What is now known to have been done.
+    pub deeds: Vec<Deed>,
+}
+
+/// What somebody did, or tried, in the words of the service's own trade. For the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deed {
+    /// The call, as the service names it.
+    pub call: Box<str>,
+    /// `added https://example.org/a.iso as 2089b05ecca3d829`. No secrets, and capped.
+    pub text: Box<str>,
+    /// Why it was refused, if it was.
+    pub refused: Option<RefusalCode>,
+}
+
+/// How long a service may take for an answer.
+pub const PATIENCE: Duration = Duration::from_secs(30);
