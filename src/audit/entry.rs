@@ -73,6 +73,7 @@ pub(super) fn row_of(record: &Record) -> AuditRow<'_> {
         host: record.host.as_deref().map(Cow::Borrowed),
         method: record.method.as_deref().map(Cow::Borrowed),
         path: record.path.as_deref().map(Cow::Borrowed),
+        deed: record.deed.as_deref().map(Cow::Borrowed),
         rule: record.rule.as_deref().map(Cow::Borrowed),
         status: record.status,
         received: number(record.received),
@@ -97,6 +98,7 @@ pub(super) fn row_of_gap(gap: &Gap) -> AuditRow<'static> {
         host: None,
         method: None,
         path: None,
+        deed: None,
         rule: None,
         status: None,
         received: 0,
@@ -143,6 +145,7 @@ pub(super) fn entry_of(id: i64, row: AuditRow<'_>) -> Result<Entry, StrangeRow> 
         host: row.host.map(Into::into),
         method: row.method.map(Into::into),
         path: row.path.map(Into::into),
+        deed: row.deed.map(Into::into),
         verdict,
         rule: row.rule.map(Into::into),
         status: row.status,
@@ -172,6 +175,7 @@ mod tests {
                     host: Some("nosuch.home.arpa".into()),
                     ended: Some(*ending),
                     count: 7,
+                    deed: Some("tried aria2.shutdown".into()),
                     address: "fd5e:2d9::1".parse().unwrap(),
                     ..refused("new-tv", *code)
                 };

@@ -35,8 +35,8 @@ struct Key {
     claimed: Option<MemberId>,
     code: RefusalCode,
     service: Option<Arc<str>>,
-    /// A device looks names up before it asks for pages, and the one must not hide what the other was.
-    is_dns: bool,
+    /// A device looks names up before it asks for pages, and calls are told apart: the one must not hide what the other was.
+    call: Option<Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,8 +65,9 @@ impl Fold {
     pub fn push(&mut self, record: Record, now: Moment, write: &mut impl FnMut(Record)) {
         let Verdict::Refuse(code) = record.verdict else { return write(record) };
         let who = record.member.map_or(Who::Address(record.address), Who::Member);
-        let is_dns = record.method.as_deref() == Some(DNS);
-        let key = Key { who, claimed: record.claimed, code, service: record.service.clone(), is_dns };
+        let is_call = record.deed.is_some() || record.method.as_deref() == Some(DNS);
+        let call = record.method.clone().filter(|_| is_call);
+        let key = Key { who, claimed: record.claimed, code, service: record.service.clone(), call };
         match self.open.get_mut(&key) {
             Some(Some(repeats)) => {
                 repeats.count = repeats.count.saturating_add(record.count);

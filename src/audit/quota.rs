@@ -168,13 +168,14 @@ fn add(sum: &mut Record, record: Record) {
     keep_common(&mut sum.rule, &record.rule);
     keep_common(&mut sum.status, &record.status);
     keep_common(&mut sum.ended, &record.ended);
+    keep_common(&mut sum.deed, &record.deed);
 }
 
 /// About what a record takes in the file, in bytes. Names are stored once and cost nothing more.
 pub(super) fn price(record: &Record) -> f64 {
     let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
     let method = record.method.as_ref().map_or(0, |method| method.len());
-    (ROW + method + text(&record.host) + text(&record.path)) as f64
+    (ROW + method + text(&record.host) + text(&record.path) + text(&record.deed)) as f64
 }
 
 #[cfg(test)]

@@ -35,6 +35,10 @@ pub struct Record {
     pub method: Option<Arc<str>>,
     /// Path and query with secrets redacted.
     pub path: Option<Box<str>>,
+    /// What was done or tried, in the words of the service's own trade: `added https://example.org/a.iso as 2089b05ecca3d829`.
+    /// The method is then the service's own, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deed: Option<Box<str>>,
     pub verdict: Verdict,
     /// The rule that decided, as `file:line` and name.
     pub rule: Option<Arc<str>>,
@@ -123,6 +127,7 @@ pub(crate) mod tests {
             host: None,
             method: Some("GET".into()),
             path: Some("/web/index.html?v=…".into()),
+            deed: None,
             verdict: Verdict::Allow,
             rule: Some("ztgate.toml:12 allow".into()),
             status: Some(200),

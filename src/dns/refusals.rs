@@ -59,6 +59,7 @@ impl Refused {
             micros: 0,
             request: None,
             ended: None,
+            deed: None,
             count,
         }
     }

@@ -271,6 +271,7 @@ impl Context {
             micros: 0,
             request: None,
             ended: None,
+            deed: None,
             count: 1,
         });
     }

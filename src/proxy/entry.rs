@@ -56,6 +56,7 @@ impl Entry {
             micros: 0,
             request: Some(id),
             ended: None,
+            deed: None,
             count: 1,
         };
         connection.clock.request_began();

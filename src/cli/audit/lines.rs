@@ -60,6 +60,7 @@ impl Lines {
         let who = who(record);
         let service = clean(record.service.as_deref().or(record.host.as_deref()).unwrap_or("-"));
         let target = match (&record.method, &record.path) {
+            _ if record.deed.is_some() => clean(record.deed.as_deref().unwrap_or_default()),
             (Some(method), path) => clean(&format!("{method} {}", path.as_deref().unwrap_or(""))),
             // Requests of several methods, summed up.
             (None, Some(path)) => clean(path),

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, params};
 use super::{AuditRow, CHUNK_BITS, MIGRATIONS};
 use crate::store::{StoreError, open};
 
-const COLUMNS: usize = 20;
+const COLUMNS: usize = 21;
 
 /// Rows a statement, largest first; each is prepared once.
 const STEPS: [usize; 3] = [64, 8, 1];
@@ -261,6 +261,7 @@ fn bind(
     put!(row.request.as_ref().map(|bytes| &bytes[..]));
     put!(word(&row.ended)?);
     put!(row.count);
+    put!(row.deed.as_deref());
     Ok(())
 }
 

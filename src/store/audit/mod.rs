@@ -48,7 +48,12 @@ const MIGRATIONS: &[&str] = &["
         since  INTEGER NOT NULL,
         until  INTEGER NOT NULL
     ) STRICT;
+", "
+    ALTER TABLE record ADD COLUMN deed TEXT;
 "];
+
+/// The first schema that keeps deeds.
+const DEEDS_SINCE: u32 = 2;
 
 /// Rows whose numbers share all but these low bits are one chunk.
 const CHUNK_BITS: u32 = 12;
@@ -77,6 +82,7 @@ pub struct AuditRow<'a> {
     pub request: Option<[u8; 16]>,
     pub ended: Option<Cow<'a, str>>,
     pub count: i64,
+    pub deed: Option<Cow<'a, str>>,
 }
 
 #[cfg(test)]
@@ -107,6 +113,7 @@ mod tests {
             request: Some([7; 16]),
             ended: None,
             count: 1,
+            deed: Some("added https://example.org/a.iso".into()),
         }
     }
 
@@ -136,6 +143,7 @@ mod tests {
             address: Some("fd00::1".parse().unwrap()),
             request: None,
             status: None,
+            deed: None,
             ..row(2, "/")
         };
         let rows = [row(1, "/a"), bare, AuditRow { address: None, kind: "gap".into(), ..row(3, "/c") }];
@@ -143,6 +151,27 @@ mod tests {
         assert!(read(&file, &AuditSelect::default()).is_empty(), "nothing shows before the commit");
         writer.commit().unwrap();
         assert_eq!(read(&file, &AuditSelect::default()), rows);
+    }
+
+    #[test]
+    fn a_log_from_before_deeds_is_read_as_it_lies_and_written_on() {
+        let (_folder, file) = log();
+        let old = rusqlite::Connection::open(&file).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch("INSERT INTO word VALUES (1, 'allow'); INSERT INTO chunk VALUES (0, 1, 1);")
+            .unwrap();
+        let mut first = "INSERT INTO record (id, at, kind, received, sent, micros, count)".to_owned();
+        first.push_str(" VALUES (1, 1, 1, 0, 0, 0, 1)");
+        old.execute(&first, []).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let ats = || read(&file, &AuditSelect::default()).iter().map(|row| row.at).collect::<Vec<_>>();
+        assert_eq!(ats(), [1]);
+        let mut writer = AuditWriter::open(&file).unwrap();
+        writer.append(&[row(2, "/")]).unwrap();
+        writer.commit().unwrap();
+        assert_eq!(ats(), [1, 2]);
+        assert_eq!(read(&file, &AuditSelect::default())[1], row(2, "/"));
     }
 
     #[test]

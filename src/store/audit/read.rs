@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
-use super::{AuditRow, CHUNK_BITS, MIGRATIONS};
+use super::{AuditRow, CHUNK_BITS, DEEDS_SINCE, MIGRATIONS};
 use crate::store::{StoreError, open};
 
 /// Which rows to read. A row must meet every field that is set; rows of the kind in `always` need only fit the time.
@@ -40,6 +39,8 @@ pub struct AuditChunk {
 pub struct AuditReader {
     file: PathBuf,
     connection: Connection,
+    by_number: String,
+    by_time: String,
 }
 
 impl AuditReader {
@@ -47,7 +48,13 @@ impl AuditReader {
     /// The file is not there, is no audit log, or was made by a newer version.
     pub fn open(file: &Path) -> Result<Self, StoreError> {
         let connection = open::open_to_read(file, MIGRATIONS.len() as u32)?;
-        Ok(Self { file: file.to_owned(), connection })
+        let sql = |source| StoreError::Sqlite { file: file.to_owned(), source };
+        // A copy from before deeds cannot be changed to have them.
+        let version: u32 =
+            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sql)?;
+        let deed = if version >= DEEDS_SINCE { "deed" } else { "NULL" };
+        let (by_number, by_time) = (statement("id DESC", deed), statement("at, id", deed));
+        Ok(Self { file: file.to_owned(), connection, by_number, by_time })
     }
 
     /// The chunks that may hold rows of that time, in the order in which they were written. Read them one at a time, so
@@ -86,7 +93,7 @@ impl AuditReader {
         most: usize,
     ) -> Result<Vec<(i64, AuditRow<'static>)>, StoreError> {
         let (before, end) = chunk.numbers();
-        self.rows(&BY_TIME, before, last.min(end), select, most, after)
+        self.rows(&self.by_time, before, last.min(end), select, most, after)
     }
 
     /// The number of the newest row; 0 if there is none.
@@ -105,7 +112,7 @@ impl AuditReader {
         select: &AuditSelect,
         most: usize,
     ) -> Result<Vec<(i64, AuditRow<'static>)>, StoreError> {
-        let mut rows = self.rows(&BY_NUMBER, after, last, select, most, (i64::MIN, i64::MIN))?;
+        let mut rows = self.rows(&self.by_number, after, last, select, most, (i64::MIN, i64::MIN))?;
         rows.reverse();
         Ok(rows)
     }
@@ -160,15 +167,12 @@ impl AuditChunk {
     }
 }
 
-static BY_NUMBER: LazyLock<String> = LazyLock::new(|| statement("id DESC"));
-static BY_TIME: LazyLock<String> = LazyLock::new(|| statement("at, id"));
-
 /// Words are looked up after the rows are chosen, and only theirs.
-fn statement(order: &str) -> String {
+fn statement(order: &str, deed: &str) -> String {
     let outer = order.replace("id", "r.id");
     format!("
     SELECT r.id, at, kind.text, member, claimed, device.text, owner.text, address, service.text, host, method, path,
-           rule.text, status, received, sent, micros, request, ended.text, count
+           rule.text, status, received, sent, micros, request, ended.text, count, {deed}
     FROM (
       SELECT * FROM record
       WHERE id > ?1 AND id <= ?2 AND (at, id) > (?13, ?14)
@@ -212,6 +216,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<(i64, AuditRow<'static>)> {
         request: row.get(17)?,
         ended: text(18)?,
         count: row.get(19)?,
+        deed: text(20)?,
     };
     Ok((row.get(0)?, read))
 }
