@@ -18,6 +18,7 @@ use crate::policy::Rules;
 use crate::routes::{Resolver, Site};
 
 use super::connection::Connection;
+use super::holding::Holding;
 use super::snapshot::{Shared, Snapshot};
 use super::upstream::Pool;
 use super::worker::ThreadStats;
@@ -111,6 +112,7 @@ pub struct Context {
     pub limits: Limits,
     pub recorder: Recorder,
     pub pool: Pool,
+    pub holding: Rc<Holding>,
     pub resolver: Resolver,
     pub stats: Arc<ThreadStats>,
     /// Wakes whatever must look at a new snapshot though nothing moves on its connection.
@@ -185,6 +187,7 @@ impl Context {
             proof: means.proof,
             trust: means.trust,
             pool: Pool::new(&means.limits),
+            holding: Rc::default(),
             limits: means.limits,
             recorder: means.recorder,
             resolver: means.resolver,

@@ -13,6 +13,7 @@ use crate::identity::Member;
 use crate::model::{MemberId, RefusalCode, RequestId};
 use crate::policy::RuleRef;
 use crate::routes::{GATE, Target};
+use crate::services::Deed;
 
 use super::connection::{Connection, Identified};
 
@@ -29,6 +30,7 @@ struct Open {
     id: RequestId,
     began: Instant,
     received: Option<Rc<Cell<u64>>>,
+    deeds: Vec<Deed>,
 }
 
 impl Entry {
@@ -68,6 +70,7 @@ impl Entry {
             id,
             began: Instant::now(),
             received: None,
+            deeds: Vec::new(),
         }))
     }
 
@@ -142,9 +145,34 @@ impl Entry {
         self.edit(|record| record.sent += bytes);
     }
 
+    /// Notes what the request turned out to do. One deed becomes the request's own record, of several each has one beside it.
+    pub fn did(&mut self, deeds: Vec<Deed>) {
+        self.0.deeds.extend(deeds);
+    }
+
+    /// Records at once what was done in the course of a stream.
+    pub fn tell(&mut self, deed: &Deed) {
+        let Some(record) = &self.0.record else { return };
+        let now = self.0.connection.context.clock.now();
+        let record = Record { at: now, received: 0, sent: 0, micros: 0, ..of_deed(record, deed) };
+        self.0.connection.context.recorder.push(record);
+    }
+
     /// Notes a bad end; the first reason stands.
     pub fn ended(&mut self, how: Ending) {
         self.edit(|record| record.ended = record.ended.or(Some(how)));
+    }
+}
+
+/// The record of a deed of a request's. A service that did not answer is the request's verdict, not the deed's.
+fn of_deed(request: &Record, deed: &Deed) -> Record {
+    let verdict = deed.refused.map_or(request.verdict, Verdict::Refuse);
+    Record {
+        method: Some(redact::text(&deed.call, 64).into()),
+        deed: Some(redact::text(&deed.text, redact::TARGET_CAP)),
+        verdict,
+        status: deed.refused.map(|code| code.status().as_u16()).or(request.status),
+        ..request.clone()
     }
 }
 
@@ -160,6 +188,16 @@ impl Drop for Open {
             // The device left, or the connection was cut, before there was an answer.
             record.ended = record.ended.or(Some(self.connection.ending()));
         }
-        self.connection.context.recorder.push(record);
+        let recorder = &self.connection.context.recorder;
+        match &*self.deeds {
+            [] => {}
+            [deed] => record = of_deed(&record, deed),
+            deeds => {
+                for deed in deeds {
+                    recorder.push(Record { received: 0, sent: 0, ..of_deed(&record, deed) });
+                }
+            }
+        }
+        recorder.push(record);
     }
 }

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, request, response};
@@ -46,13 +47,9 @@ pub async fn run(
             Err(error) => return unreached(entry, client, &admitted, &route, &error),
         };
         let mut call = Call::new(lease, outgoing);
-        match answer(&mut call, &entry, &admitted).await {
+        match answer(&mut call, &entry, &admitted, context.limits.answer).await {
             Answer::Began(parts) => break (call, parts),
-            Answer::NoLonger => {
-                entry.ended(Ending::Cut);
-                let refusal = Refusal::of(RefusalCode::NoRule).for_service(admitted.target());
-                return refuse(entry, client, &refusal);
-            }
+            Answer::NoLonger => return no_longer(entry, client, &admitted),
             Answer::Slow => {
                 let limit = context.limits.answer;
                 return unanswered(entry, client, &admitted, &route, Trouble::Slow { limit });
@@ -142,7 +139,8 @@ async fn lease(context: &Context, admitted: &Admitted) -> Result<(Lease, bool), 
     Ok((Box::pin(context.pool.dial(admitted, &context.limits)).await?, false))
 }
 
-enum Answer {
+/// How waiting for an answer ended.
+pub enum Answer {
     Began(response::Parts),
     Failed(CallError),
     Slow,
@@ -150,10 +148,10 @@ enum Answer {
     NoLonger,
 }
 
-async fn answer(call: &mut Call, entry: &Entry, admitted: &Admitted) -> Answer {
+/// Waits for the head of an answer, for as long as the right to it holds.
+pub async fn answer(call: &mut Call, entry: &Entry, admitted: &Admitted, limit: Duration) -> Answer {
     let connection = entry.connection();
     let context = &connection.context;
-    let limit = context.limits.answer;
     let (mut seen, mut deadline) = (call.progress(), context.deadline(limit));
     poll_fn(|cx| {
         if !admitted.still_holds(connection) {
@@ -175,8 +173,14 @@ async fn answer(call: &mut Call, entry: &Entry, admitted: &Admitted) -> Answer {
     .await
 }
 
+/// Answers for a right that went while the service thought.
+pub fn no_longer(mut entry: Entry, client: Client, admitted: &Admitted) -> Response<Payload> {
+    entry.ended(Ending::Cut);
+    refuse(entry, client, &Refusal::of(RefusalCode::NoRule).for_service(admitted.target()))
+}
+
 /// Ends a request whose body never ended. That says nothing about the service, and rarely is anybody left to read this.
-fn broke_off(mut entry: Entry, client: Client) -> Response<Payload> {
+pub fn broke_off(mut entry: Entry, client: Client) -> Response<Payload> {
     entry.ended(entry.connection().ending());
     let mut response = Response::new(Payload::empty());
     *response.status_mut() = StatusCode::BAD_REQUEST;
@@ -210,9 +214,14 @@ pub fn down(
     trouble: Trouble,
     why: &dyn std::fmt::Display,
 ) -> Response<Payload> {
+    note_down(&entry, route, why);
+    unanswered(entry, client, admitted, route, trouble)
+}
+
+/// Notes that an upstream failed.
+pub fn note_down(entry: &Entry, route: &Route, why: &dyn std::fmt::Display) {
     let context = &entry.connection().context;
     route.health.failed(context.clock.now());
     context.resolver.refresh(&route.place);
     tracing::debug!(service = %route.name(), "upstream: {why}");
-    unanswered(entry, client, admitted, route, trouble)
 }

@@ -16,7 +16,8 @@ use super::body::Payload;
 use super::connection::Connection;
 use super::entry::Entry;
 use super::refuse::{Client, Refusal, refuse};
-use super::{exchange, websocket};
+use super::{exchange, show, talk, websocket};
+use crate::services::Reception;
 
 /// Judges a request and has it answered.
 ///
@@ -39,10 +40,22 @@ pub async fn answer(
     if connection.lane == Lane::Http && !route.service.plain_http {
         return Ok(to_https(entry, &request));
     }
-    if websocket::is_asked_for(&request) {
-        return Ok(Box::pin(websocket::open(entry, admitted, route, request)).await);
+    let is_socket = websocket::is_asked_for(&request);
+    let talk = match route.room.receive(request.method(), request.uri().path(), is_socket) {
+        Reception::Through => None,
+        Reception::Talk(talks) => Some(talks.begin()),
+        Reception::Show(shown) => return Ok(show::file(entry, &request, shown)),
+        Reception::Nothing => return Ok(show::nothing(entry, &request)),
+        Reception::Closed(why) => {
+            let refusal = Refusal::because(RefusalCode::BadRequest, why.to_owned());
+            return Ok(refuse(entry, Client::of(&request), &refusal.for_service(admitted.target())));
+        }
+    };
+    match talk {
+        talk if is_socket => Ok(Box::pin(websocket::open(entry, admitted, route, talk, request)).await),
+        None => Ok(exchange::run(entry, admitted, route, request).await),
+        Some(talk) => Ok(Box::pin(talk::run(entry, admitted, route, talk, request)).await),
     }
-    Ok(exchange::run(entry, admitted, route, request).await)
 }
 
 /// Every question in its order: network, identity, state, name, request, rule.

@@ -22,12 +22,15 @@ use crate::audit::Ending;
 use crate::model::RefusalCode;
 use crate::portal::Trouble;
 use crate::routes::Route;
+use crate::services::Talk;
 
 use super::admit::Admitted;
 use super::body::{Payload, UpstreamBody};
 use super::entry::Entry;
 use super::exchange::{self, down, request_id, unreached};
+use super::frames;
 use super::headers;
+use super::holding::Held;
 use super::refuse::{Client, Refusal, refuse, unanswered};
 use super::upstream::{Call, Outgoing};
 
@@ -91,11 +94,12 @@ fn accept_key(key: &HeaderValue) -> String {
     STANDARD.encode(hash.finish())
 }
 
-/// Opens a tunnel to the service, if it agrees.
+/// Opens a tunnel to the service, if it agrees. With `talk`, each message in it is judged.
 pub async fn open(
     mut entry: Entry,
     admitted: Admitted,
     route: Arc<Route>,
+    talk: Option<Box<dyn Talk>>,
     mut request: Request<Incoming>,
 ) -> Response<Payload> {
     let client = Client::of(&request);
@@ -111,6 +115,20 @@ pub async fn open(
     let (mut asked, _) = request.into_parts();
     asked.method = Method::GET;
     asked.headers.remove(header::SEC_WEBSOCKET_KEY);
+    let context = entry.connection().context.clone();
+    let mut held = Held::none(&context.holding, admitted.who().member.id);
+    if talk.is_some() {
+        // Messages could not be judged in another form, and who it is, is ours to say.
+        asked.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+        asked.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+        asked.headers.remove(header::AUTHORIZATION);
+        asked.headers.remove(header::COOKIE);
+        asked.uri = asked.uri.path().parse().unwrap_or_default();
+        if !held.grow(frames::HELD) {
+            let refusal = Refusal::of(RefusalCode::GatewayBusy).for_service(admitted.target());
+            return refuse(entry, client, &refusal);
+        }
+    }
     let (host, mut head) = match exchange::head(&entry, &admitted, &route, &mut asked) {
         Ok(written) => written,
         Err(why) => return refuse(entry, client, &Refusal::because(RefusalCode::BadRequest, why)),
@@ -119,7 +137,6 @@ pub async fn open(
     {
         head.extend_from_slice(part);
     }
-    let context = entry.connection().context.clone();
     let lease = match context.pool.dial(&admitted, &context.limits).await {
         Ok(lease) => lease,
         Err(error) => return unreached(entry, client, &admitted, &route, &error),
@@ -158,20 +175,44 @@ pub async fn open(
         parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
     entry.status(parts.status);
-    tokio::task::spawn_local(tunnel(entry, admitted, device, call));
+    tokio::task::spawn_local(tunnel(entry, admitted, device, call, talk.map(|talk| (talk, held))));
     Response::from_parts(parts, Payload::empty())
 }
 
 /// Carries bytes until either side ends, the connection is cut, or the right to it goes.
-async fn tunnel(mut entry: Entry, admitted: Admitted, device: OnUpgrade, service: Call) {
+async fn tunnel(
+    mut entry: Entry,
+    admitted: Admitted,
+    device: OnUpgrade,
+    service: Call,
+    talk: Option<(Box<dyn Talk>, Held)>,
+) {
     let connection = entry.connection().clone();
     let Ok(device) = device.await else {
         return entry.ended(connection.ending());
     };
     let received = entry.meter();
     let sent = Rc::new(std::cell::Cell::new(0));
+    let carried = async {
+        match talk {
+            None => carry(device, service, &received, &sent).await,
+            Some((mut talk, _held)) => {
+                let (service, early, _slot) = service.into_tunnel();
+                let ends = frames::Ends::new(device, service, early, talk.longest()).await;
+                let entry = &mut entry;
+                let mut means = frames::Means {
+                    connection: &connection,
+                    admitted: &admitted,
+                    entry,
+                    received: &received,
+                    sent: &sent,
+                };
+                frames::carry(ends, &mut *talk, &mut means).await
+            }
+        }
+    };
     let ended = tokio::select! {
-        ended = carry(device, service, &received, &sent) => ended,
+        ended = carried => ended,
         () = connection.is_cut() => Some(connection.ending()),
         () = no_longer_holds(&connection, &admitted) => Some(Ending::Cut),
         () = connection.context.stopping.notified() => Some(Ending::Shutdown),

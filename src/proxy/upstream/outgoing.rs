@@ -106,6 +106,14 @@ impl Outgoing {
         Self::with(asked, method.is_idempotent(), head, upload)
     }
 
+    /// A request with a body that is here whole. It is sent once.
+    pub fn message(mut head: Vec<u8>, body: &[u8]) -> Self {
+        head.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+        let mut outgoing = Self::with(Asked::Other, false, head, None);
+        outgoing.head.extend_from_slice(body);
+        outgoing
+    }
+
     /// A request for a tunnel. What the device sends is the tunnel's, not a body.
     pub fn upgrade(head: Vec<u8>) -> Self {
         Self::with(Asked::Upgrade, false, head, None)

@@ -1,0 +1,192 @@
+//! A WebSocket whose messages are judged one by one, in both directions.
+//!
+//! Fragments, pings and closing are tungstenite's, on either side by itself: the service is never pinged, and hears whole
+//! messages only.
+
+use std::cell::Cell;
+use std::future::pending;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use crate::audit::Ending;
+use crate::services::{Answered, PATIENCE, Talk};
+
+use super::admit::Admitted;
+use super::connection::Connection;
+use super::entry::Entry;
+use super::upstream::Io;
+
+/// What a conversation is counted as holding, in bytes. Messages are far shorter, most of the time.
+pub const HELD: usize = 512 << 10;
+
+/// The longest message of a service's that is read.
+const LONGEST_ANSWER: usize = 16 << 20;
+
+/// How long a side may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Both ends of a conversation.
+pub struct Ends {
+    device: WebSocketStream<TokioIo<Upgraded>>,
+    service: WebSocketStream<Io>,
+}
+
+impl Ends {
+    pub async fn new(device: Upgraded, service: Io, early: Bytes, longest: usize) -> Self {
+        let config = |longest| {
+            let config = WebSocketConfig::default().read_buffer_size(8 << 10).write_buffer_size(0);
+            Some(config.max_message_size(Some(longest)).max_frame_size(Some(longest)))
+        };
+        let device = WebSocketStream::from_raw_socket(TokioIo::new(device), Role::Server, config(longest));
+        let service =
+            WebSocketStream::from_partially_read(service, early.into(), Role::Client, config(LONGEST_ANSWER));
+        Self { device: device.await, service: service.await }
+    }
+}
+
+/// What a conversation is carried on with.
+pub struct Means<'a> {
+    pub connection: &'a Connection,
+    pub admitted: &'a Admitted,
+    pub entry: &'a mut Entry,
+    pub received: &'a Cell<u64>,
+    pub sent: &'a Cell<u64>,
+}
+
+/// Carries messages, each judged, until either side ends.
+pub async fn carry(mut ends: Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -> Option<Ending> {
+    let how = converse(&mut ends, talk, means).await;
+    let (ending, code) = match &how {
+        How::DeviceGone => (Some(Ending::DeviceGone), None),
+        How::Closed => (None, Some(CloseCode::Normal)),
+        How::TooLong => (None, Some(CloseCode::Size)),
+        How::Malformed => (None, Some(CloseCode::Protocol)),
+        How::ServiceGone => (Some(Ending::UpstreamBroke), Some(CloseCode::Again)),
+    };
+    // Whoever still waits for an answer is told that none comes.
+    let last = talk.give_up(None);
+    if let Some(code) = code {
+        let goodbye = async {
+            tell(&mut ends, last, means).await?;
+            let frame = CloseFrame { code, reason: Utf8Bytes::default() };
+            ends.device.close(Some(frame)).await.map_err(|_| How::DeviceGone)
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    } else {
+        record(&last, means);
+    }
+    let _ = tokio::time::timeout(GOODBYE, ends.service.close(None)).await;
+    ending
+}
+
+/// How a conversation ended.
+enum How {
+    DeviceGone,
+    /// One side said goodbye.
+    Closed,
+    /// The device's message was longer than the service takes.
+    TooLong,
+    /// The device does not speak the protocol.
+    Malformed,
+    ServiceGone,
+}
+
+async fn converse(ends: &mut Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -> How {
+    let clock = means.connection.context.clock.clone();
+    loop {
+        let due = talk.due().map(|due| due.saturating_duration_since(clock.instant()));
+        let overdue = async {
+            match due {
+                Some(left) => tokio::time::sleep(left).await,
+                None => pending().await,
+            }
+        };
+        let done = tokio::select! {
+            said = ends.device.next() => match said {
+                Some(Ok(Message::Text(text))) => hear(ends, talk, means, text.as_bytes()).await,
+                Some(Ok(Message::Binary(bytes))) => hear(ends, talk, means, &bytes).await,
+                Some(Ok(Message::Close(_))) | None => Err(How::Closed),
+                // Pings are answered below us.
+                Some(Ok(_)) => Ok(()),
+                Some(Err(Error::Capacity(_))) => {
+                    let ruling = talk.too_long();
+                    for deed in &ruling.deeds {
+                        means.entry.tell(deed);
+                    }
+                    let told = reply(ends, means, ruling.reply.map(|reply| reply.message.into())).await;
+                    told.and(Err(How::TooLong))
+                }
+                Some(Err(Error::Protocol(_) | Error::Utf8(_))) => Err(How::Malformed),
+                Some(Err(_)) => Err(How::DeviceGone),
+            },
+            said = ends.service.next() => match said {
+                Some(Ok(Message::Text(text))) => {
+                    let answered = talk.answer(Bytes::copy_from_slice(text.as_bytes()), clock.instant());
+                    tell(ends, answered, means).await
+                }
+                Some(Ok(Message::Binary(bytes))) => {
+                    let answered = talk.answer(bytes, clock.instant());
+                    tell(ends, answered, means).await
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => Err(How::ServiceGone),
+            },
+            () = overdue => tell(ends, talk.give_up(Some(clock.instant())), means).await,
+        };
+        if let Err(how) = done {
+            return how;
+        }
+    }
+}
+
+async fn hear(
+    ends: &mut Ends,
+    talk: &mut dyn Talk,
+    means: &mut Means<'_>,
+    message: &[u8],
+) -> Result<(), How> {
+    means.received.set(means.received.get() + message.len() as u64);
+    // The right to the whole conversation is watched elsewhere; this brings the roles up to date.
+    if !means.admitted.still_holds(means.connection) {
+        return Err(How::Closed);
+    }
+    let ruling = talk.ask(message, means.admitted.roles(), means.connection.context.clock.instant());
+    for deed in &ruling.deeds {
+        means.entry.tell(deed);
+    }
+    if let Some(forward) = ruling.forward {
+        // Made by our own serialiser, which writes UTF-8.
+        let text = Utf8Bytes::try_from(forward).map_err(|_| How::Malformed)?;
+        match tokio::time::timeout(PATIENCE, ends.service.send(Message::Text(text))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Err(How::ServiceGone),
+        }
+    }
+    reply(ends, means, ruling.reply.map(|reply| reply.message.into())).await
+}
+
+async fn tell(ends: &mut Ends, answered: Answered, means: &mut Means<'_>) -> Result<(), How> {
+    record(&answered, means);
+    reply(ends, means, answered.message).await
+}
+
+fn record(answered: &Answered, means: &mut Means<'_>) {
+    for deed in &answered.deeds {
+        means.entry.tell(deed);
+    }
+}
+
+async fn reply(ends: &mut Ends, means: &Means<'_>, message: Option<Bytes>) -> Result<(), How> {
+    let Some(message) = message else { return Ok(()) };
+    means.sent.set(means.sent.get() + message.len() as u64);
+    let text = Utf8Bytes::try_from(message).map_err(|_| How::ServiceGone)?;
+    ends.device.send(Message::Text(text)).await.map_err(|_| How::DeviceGone)
+}

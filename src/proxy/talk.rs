@@ -1,0 +1,241 @@
+//! A request whose body is judged before the service hears any of it, and whose answer is read before the device does.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Request, Response, Uri, response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+
+use crate::model::RefusalCode;
+use crate::portal::Trouble;
+use crate::routes::Route;
+use crate::services::{PATIENCE, Reply, Talk};
+
+use super::admit::Admitted;
+use super::body::Payload;
+use super::entry::Entry;
+use super::exchange::{self, Answer};
+use super::headers::REFUSAL;
+use super::holding::Held;
+use super::refuse::{Client, Refusal, own_file, refuse};
+use super::upstream::{Call, CallError, Outgoing};
+
+/// The longest answer that is read, in bytes: a list of thousands of downloads, each with its files.
+const LONGEST_ANSWER: usize = 16 << 20;
+
+/// How much of a message that is too long is read and thrown away, so that the device, which reads an answer only once it
+/// has sent all, gets to see why.
+const DRAINED: u64 = 64 << 20;
+
+/// Judges one request, has the service hear what was allowed of it, and tells the device what came of it.
+pub async fn run(
+    mut entry: Entry,
+    admitted: Admitted,
+    route: Arc<Route>,
+    mut talk: Box<dyn Talk>,
+    request: Request<Incoming>,
+) -> Response<Payload> {
+    let client = Client::of(&request);
+    let connection = entry.connection().clone();
+    let context = connection.context.clone();
+    let (mut parts, body) = request.into_parts();
+    let mut held = Held::none(&context.holding, admitted.who().member.id);
+    let waits = parts.headers.contains_key(header::EXPECT);
+    let ruling = match read(body, talk.longest(), &mut held, &entry.meter(), waits).await {
+        // What it may do is judged by today's rules, and not by those when its first byte came.
+        Ok(_) if !admitted.still_holds(&connection) => {
+            return refuse(entry, client, &Refusal::of(RefusalCode::NoRule).for_service(admitted.target()));
+        }
+        Ok(message) => talk.ask(&message, admitted.roles(), context.clock.instant()),
+        Err(Unread::TooLong) => talk.too_long(),
+        Err(Unread::NoRoom) => {
+            let mut response = refuse(
+                entry,
+                client.clone(),
+                &Refusal::of(RefusalCode::GatewayBusy).for_service(admitted.target()),
+            );
+            client.hang_up(response.headers_mut());
+            return response;
+        }
+        Err(Unread::BrokeOff) => return exchange::broke_off(entry, client),
+    };
+    entry.did(ruling.deeds);
+    let Some(forward) = ruling.forward else {
+        return tell(entry, &client, &*talk, ruling.reply.unwrap_or_default());
+    };
+    // Nothing else that the device said is the service's to hear.
+    parts.headers = only(&parts.headers, [header::HOST, header::USER_AGENT]);
+    parts.uri = parts.uri.path().parse().unwrap_or(Uri::from_static("/"));
+    let (host, mut head) = match exchange::head(&entry, &admitted, &route, &mut parts) {
+        Ok(written) => written,
+        Err(why) => return refuse(entry, client, &Refusal::because(RefusalCode::BadRequest, why)),
+    };
+    head.extend_from_slice(b"content-type: application/json\r\n");
+    let limit = context.limits.answer.min(PATIENCE);
+    // On a connection of its own: one that the service is just closing would leave in doubt what it heard.
+    let lease = match Box::pin(context.pool.dial(&admitted, &context.limits)).await {
+        Ok(lease) => lease,
+        Err(error) => {
+            let code = error.trouble().map_or(RefusalCode::GatewayBusy, Trouble::code);
+            return failed(entry, client, talk, &route, code, &error);
+        }
+    };
+    let mut call = Call::new(lease, Outgoing::message(head, &forward));
+    let mut parts = match exchange::answer(&mut call, &entry, &admitted, limit).await {
+        Answer::Began(parts) => parts,
+        Answer::NoLonger => return exchange::no_longer(entry, client, &admitted),
+        Answer::Slow => {
+            return failed(entry, client, talk, &route, RefusalCode::UpstreamSlow, &"no answer in time");
+        }
+        Answer::Failed(error) => {
+            return failed(entry, client, talk, &route, RefusalCode::UpstreamDown, &error);
+        }
+    };
+    route.health.answered();
+    let answer = tokio::time::timeout(limit, read_answer(&mut call, &mut held)).await;
+    let answer = match answer {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => return failed(entry, client, talk, &route, RefusalCode::UpstreamDown, &error),
+        Err(_) => {
+            return failed(
+                entry,
+                client,
+                talk,
+                &route,
+                RefusalCode::UpstreamSlow,
+                &"it stopped in mid-answer",
+            );
+        }
+    };
+    if !admitted.still_holds(&connection) {
+        return exchange::no_longer(entry, client, &admitted);
+    }
+    let answered = talk.answer(answer, context.clock.instant());
+    entry.did(answered.deeds);
+    exchange::to_device(&entry, &route, &host, &mut parts);
+    whole(entry, parts, answered.message.unwrap_or_default())
+}
+
+/// Why there is no message.
+enum Unread {
+    TooLong,
+    /// The gateway holds as many as it may.
+    NoRoom,
+    /// The device left, or stopped in the middle.
+    BrokeOff,
+}
+
+async fn read(
+    mut body: Incoming,
+    longest: usize,
+    held: &mut Held,
+    received: &Rc<Cell<u64>>,
+    waits: bool,
+) -> Result<Vec<u8>, Unread> {
+    let said = body.size_hint().lower();
+    // Who waits for a word before sending (RFC 9110, section 10.1.1) is told at once.
+    if said > longest as u64 && waits {
+        return Err(Unread::TooLong);
+    }
+    let mut message = Vec::new();
+    let mut is_too_long = false;
+    loop {
+        let frame = match tokio::time::timeout(PATIENCE, body.frame()).await {
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) if is_too_long => return Err(Unread::TooLong),
+            Ok(None) => return Ok(message),
+            Ok(Some(Err(_))) | Err(_) => return Err(Unread::BrokeOff),
+        };
+        let Ok(piece) = frame.into_data() else { continue };
+        received.set(received.get() + piece.len() as u64);
+        is_too_long |= message.len() + piece.len() > longest;
+        if is_too_long {
+            message = Vec::new();
+            held.let_go();
+            if received.get() > DRAINED {
+                return Err(Unread::TooLong);
+            }
+        } else if held.grow(piece.len()) {
+            message.extend_from_slice(&piece);
+        } else {
+            return Err(Unread::NoRoom);
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("its answer has more than {} MiB", LONGEST_ANSWER >> 20)]
+    TooLong,
+    #[error("the gateway holds as many messages as it may")]
+    NoRoom,
+}
+
+async fn read_answer(call: &mut Call, held: &mut Held) -> Result<Bytes, Unreadable> {
+    let mut answer = Vec::new();
+    poll_fn(|cx| {
+        while let Some(piece) = ready!(call.poll_data(cx)) {
+            let piece = piece?;
+            if answer.len() + piece.len() > LONGEST_ANSWER {
+                return Poll::Ready(Err(Unreadable::TooLong));
+            }
+            if !held.grow(piece.len()) {
+                return Poll::Ready(Err(Unreadable::NoRoom));
+            }
+            answer.extend_from_slice(&piece);
+        }
+        Poll::Ready(Ok(()))
+    })
+    .await
+    .map(|()| answer.into())
+}
+
+/// The service's answer, as its room has read it.
+fn whole(mut entry: Entry, mut parts: response::Parts, message: Bytes) -> Response<Payload> {
+    parts.headers.remove(header::CONTENT_ENCODING);
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(message.len() as u64));
+    entry.status(parts.status);
+    entry.sent(message.len() as u64);
+    Response::from_parts(parts, Payload::Own(Full::new(message)))
+}
+
+/// What the room says in the service's place.
+fn tell(mut entry: Entry, client: &Client, talk: &dyn Talk, reply: Reply) -> Response<Payload> {
+    let mut response = own_file(&mut entry, client, talk.media_type(), reply.status, reply.message.into());
+    if let Some(code) = reply.code {
+        response.headers_mut().insert(REFUSAL, HeaderValue::from_static(code.as_str()));
+    }
+    response
+}
+
+/// Says in the service's own form that it did not answer.
+fn failed(
+    mut entry: Entry,
+    client: Client,
+    mut talk: Box<dyn Talk>,
+    route: &Arc<Route>,
+    code: RefusalCode,
+    why: &dyn std::fmt::Display,
+) -> Response<Payload> {
+    if code != RefusalCode::GatewayBusy {
+        exchange::note_down(&entry, route, why);
+    }
+    let answered = talk.give_up(None);
+    entry.did(answered.deeds);
+    entry.refused(code);
+    let message = answered.message.unwrap_or_default().to_vec();
+    tell(entry, &client, &*talk, Reply { status: code.status(), code: Some(code), message })
+}
+
+fn only<const N: usize>(headers: &HeaderMap, names: [header::HeaderName; N]) -> HeaderMap {
+    let kept = names.into_iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone())));
+    kept.collect()
+}
