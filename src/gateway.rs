@@ -1,6 +1,7 @@
 //! The gateway as a whole: the only wiring. What differs between a real network, the demo and a test comes in as a
 //! [`World`]; everything else is the same.
 
+mod adopt;
 mod keep;
 mod names;
 mod push;
@@ -22,10 +23,8 @@ use tokio::task::JoinSet;
 use crate::acme::{self, AcmeStatus};
 use crate::admin;
 use crate::audit::{AuditGauge, Auditor};
-use crate::ca::trust::{self, Trust, TrustKit};
-use crate::ca::{Ca, CaError, Certificates, CurrentCertificates, ServerConfigs};
-use crate::config::names::{Bearer, clashes};
-use crate::config::{Config, Problem, Problems, Tls};
+use crate::ca::{CurrentCertificates, ServerConfigs};
+use crate::config::{Config, Problem};
 use crate::dns;
 use crate::identity::{IdentityProof, Member, Roster};
 use crate::linux;
@@ -112,20 +111,13 @@ impl Gateway {
         for route in site.routes() {
             resolver.refresh(&route.place);
         }
-        let (certificates, fault) = certificates(&first_config, &site, &world.clock)?;
+        let (certificates, fault) = served::first(&first_config, &site, &world.clock)?;
         let certificates = CurrentCertificates::new(certificates);
         if let Some(why) = &fault {
             tracing::error!("devices will not believe what is served: {why}");
         }
         let tls = ServerConfigs::new(&certificates)?;
-        let kit = match &first_config.tls {
-            Tls::PrivateCa => Some(TrustKit::from(&trust::Root::read(&state_dir)?)),
-            // Only the private CA that stands in until the first certificate is there.
-            Tls::Acme(_) => trust::Root::read(&state_dir).ok().as_ref().map(TrustKit::from),
-            Tls::Files { .. } => None,
-        };
-        let is_public = matches!(&first_config.tls, Tls::Acme(acme) if acme.is_public());
-        let trust = Arc::new(Trust { kit, is_public, served: certificates.clone() });
+        let trust = Arc::new(served::trust(&first_config, &certificates)?);
         let limits = world.limits.within(open_files(), world.threads);
         let (acme, acme_status) =
             acme::Keeper::new(config.subscribe(), certificates.clone(), world.clock.clone());
@@ -303,57 +295,6 @@ fn open_files() -> u64 {
     })
 }
 
-/// What is served first, and why no device believes it, if none does.
-fn certificates(
-    config: &Config,
-    site: &Site,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Certificates, Option<CaError>), CaError> {
-    let from_acme = matches!(config.tls, Tls::Acme(_));
-    if let Some(kept) = from_acme.then(|| acme::kept(config, clock.now())).flatten() {
-        return Ok((kept, None));
-    }
-    match &config.tls {
-        Tls::PrivateCa | Tls::Acme(_) => {
-            let ca = Ca::open_or_create(&config.state_dir, &config.zone, clock.now())?;
-            let void = ca.void(clock.now());
-            Ok((Certificates::issued(Arc::new(ca), site.names(), clock.clone())?, void))
-        }
-        Tls::Files { certificate, key } => Certificates::from_pem_whenever(certificate, key, clock.now()),
-    }
-}
-
-/// Leaves the ports as they are: whoever is connected, and each address that the gateway has told, relies on them.
-fn keep_ports(old: &Config, new: &mut Config) {
-    let Config { http_port, https_port, dns, warnings, file, .. } = new;
-    // Where nobody listened yet, nobody relies on it.
-    let dns_was = if old.dns.enabled { old.dns.port } else { dns.port };
-    for (key, was, port) in [
-        ("http_port", old.http_port, http_port),
-        ("https_port", old.https_port, https_port),
-        ("dns.port", dns_was, &mut dns.port),
-    ] {
-        let wanted = std::mem::replace(port, was);
-        if wanted != was {
-            warnings.push(Problem {
-                file: file.file_name().unwrap_or_default().into(),
-                line: None,
-                key: Some(key.to_owned()),
-                message: format!(
-                    "{wanted} takes a restart, and the port stays {was} until then; the rest is in force"
-                ),
-                hint: Some("systemctl restart ztgate".to_owned()),
-            });
-        }
-    }
-}
-
-/// A member with the names that it brings into use.
-fn bearer(member: &Member) -> Bearer<'_> {
-    let Member { id, device, owner, groups, .. } = member;
-    Bearer { id: *id, name: device.as_ref(), owner: owner.as_ref(), groups }
-}
-
 impl Inner {
     fn is_up_to_date(&self) -> bool {
         let newest = self.members.roster.borrow();
@@ -361,57 +302,6 @@ impl Inner {
             (Some(newest), Some(judged_by)) => Arc::ptr_eq(newest, judged_by),
             (newest, _) => newest.is_none(),
         }
-    }
-
-    fn adopt(&self, mut config: Config) -> Result<Vec<Problem>, String> {
-        let old = self.config.borrow().clone();
-        for (what, differs) in [
-            ("network", old.network != config.network),
-            ("zone", old.zone != config.zone),
-            ("state_dir", old.state_dir != config.state_dir),
-            ("controller", old.controller != config.controller || old.node != config.node),
-            ("tls", old.tls != config.tls),
-        ] {
-            if differs {
-                return Err(format!("a changed {what} takes a restart: systemctl restart ztgate"));
-            }
-        }
-        keep_ports(&old, &mut config);
-        let site = Site::new(&config, Some(&self.site.load())).map_err(|error| error.to_string())?;
-        let renewed = self.renewed(&config, &site).map_err(|error| error.to_string())?;
-        for route in site.routes() {
-            self.resolver.refresh(&route.place);
-        }
-        let (rules, warnings) = (Rules::compile(&config), config.warnings.clone());
-        let mut found = Vec::new();
-        // Orders hold their names against the configuration under the same lock, so whichever comes second sees the other.
-        self.config.send_if_modified(|current| {
-            found = self.clashes(&config);
-            let is_sound = found.is_empty();
-            if is_sound {
-                self.serve(renewed);
-                self.rules.store(Arc::new(rules));
-                self.site.store(Arc::new(site));
-                *current = Arc::new(config);
-            }
-            is_sound
-        });
-        if found.is_empty() { Ok(warnings) } else { Err(Problems(&found).to_string()) }
-    }
-
-    /// The groups of a configuration that have the name of somebody, or will in a moment.
-    fn clashes(&self, config: &Config) -> Vec<Problem> {
-        // Before the roster: what is no longer here is in it.
-        let naming = self.members.naming.borrow().clone();
-        let roster = self.members.roster.borrow().clone();
-        let members: Vec<_> = roster.iter().flat_map(|roster| roster.sorted()).cloned().collect();
-        let named = naming.iter().map(|(id, profile)| Bearer {
-            id: *id,
-            name: profile.name.as_ref(),
-            owner: profile.owner.as_ref(),
-            groups: &profile.groups,
-        });
-        clashes(config, named.chain(members.iter().map(|member| bearer(member))))
     }
 
     /// The roster as the data path takes it.

@@ -60,6 +60,34 @@ pub struct Record {
     pub count: u32,
 }
 
+impl Record {
+    /// A refusal before any request was heard, of which nothing is known but the address it was sent from.
+    pub fn refused(at: Timestamp, address: IpAddr, code: RefusalCode) -> Self {
+        Self {
+            at,
+            member: None,
+            claimed: None,
+            device: None,
+            owner: None,
+            address,
+            service: None,
+            host: None,
+            method: None,
+            path: None,
+            deed: None,
+            verdict: Verdict::Refuse(code),
+            rule: None,
+            status: None,
+            received: 0,
+            sent: 0,
+            micros: 0,
+            request: None,
+            ended: None,
+            count: 1,
+        }
+    }
+}
+
 /// Whether it was let in, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -6,7 +6,7 @@ mod probe;
 mod publish;
 mod push;
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -36,5 +36,44 @@ pub fn run(args: &DnsArgs, file: &Path, out: &mut dyn Write, style: Style) -> an
         DnsVerb::Push(args) => push::run(args, file, out, style),
         DnsVerb::Doctor(args) => doctor::run(args, file, out, style),
         DnsVerb::Linux(args) => linux::run(args, file, out),
+    }
+}
+
+/// Why a verb that asks before it changes anything cannot ask, unless the answer is given with it (`--yes`, `--dry-run`).
+fn unasked(verb: &str, answered: bool, json: bool) -> Option<String> {
+    unasked_at(io::stdin().is_terminal(), verb, answered, json)
+}
+
+fn unasked_at(terminal: bool, verb: &str, answered: bool, json: bool) -> Option<String> {
+    let verb = format!("ztgate dns {verb}");
+    match (answered, json) {
+        (true, _) => None,
+        (false, true) => {
+            Some(format!("--json asks no questions; type: {verb} --yes --json, or --dry-run --json"))
+        }
+        (false, false) if terminal => None,
+        (false, false) => Some(format!(
+            "there is no terminal to ask at; look first: {verb} --dry-run, then say yes: {verb} --yes"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_terminal_it_takes_a_yes_or_only_looks() {
+        for (terminal, answered, json, fine) in [
+            (true, false, false, true),
+            (false, false, false, false),
+            (false, true, false, true),
+            (false, true, true, true),
+            (true, false, true, false),
+        ] {
+            let words = unasked_at(terminal, "push", answered, json);
+            assert_eq!(words.is_none(), fine, "{words:?}");
+            assert!(words.is_none_or(|words| words.contains("ztgate dns push --yes")));
+        }
     }
 }

@@ -98,7 +98,7 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// The private CA: what devices have to trust
     Certs(certs::CertsArgs),
-    /// The zone's names outside: at the domain's own name server
+    /// The zone's names: what devices are told of them, whether they work, and at the domain's own name server
     Dns(dns::DnsArgs),
     /// Print the nftables ruleset that leaves only the gateway reachable on the overlay
     Nft(nft::NftArgs),

@@ -8,7 +8,7 @@ use hickory_proto::op::Query;
 use jiff::Timestamp;
 
 use super::limits::Pace;
-use crate::audit::{DNS, Record, Verdict, redact};
+use crate::audit::{DNS, Record, redact};
 use crate::identity::{IdentityRefusal, Member};
 use crate::model::{MemberId, Moment, RefusalCode};
 
@@ -41,26 +41,15 @@ impl Refused {
             redact::host(name.strip_suffix('.').filter(|name| !name.is_empty()).unwrap_or(&name))
         });
         Record {
-            at,
             member: self.member,
             claimed: self.claimed,
             device: known.and_then(|member| member.device.as_ref()).map(|name| name.shared()),
             owner: known.and_then(|member| member.owner.as_ref()).map(|name| name.shared()),
-            address: self.address,
-            service: None,
             host: name,
             method: Some(DNS.into()),
             path: question.map(|question| question.query_type.to_string().into()),
-            verdict: Verdict::Refuse(self.code),
-            rule: None,
-            status: None,
-            received: 0,
-            sent: 0,
-            micros: 0,
-            request: None,
-            ended: None,
-            deed: None,
             count,
+            ..Record::refused(at, self.address, self.code)
         }
     }
 }

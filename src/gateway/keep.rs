@@ -58,13 +58,7 @@ pub(super) async fn binds(inner: Arc<Inner>, binds: watch::Sender<Arc<[Bind]>>) 
         let config_now = config.borrow_and_update().clone();
         let known = roster.borrow_and_update().is_some();
         let wanted = if known { wanted(&now, &config_now, &inner.more_http_ports) } else { Vec::new() };
-        binds.send_if_modified(|current| {
-            let differs = **current != *wanted;
-            if differs {
-                *current = wanted.into();
-            }
-            differs
-        });
+        update(&binds, wanted.into());
         tokio::select! {
             Ok(()) = overlay.changed() => {}
             Ok(()) = config.changed() => {}
@@ -75,24 +69,28 @@ pub(super) async fn binds(inner: Arc<Inner>, binds: watch::Sender<Arc<[Bind]>>) 
 }
 
 /// Tells the gateway's addresses on the overlay that are worth a record; none while it is down.
-pub(super) async fn addresses(inner: Arc<Inner>, tell: watch::Sender<Arc<[IpAddr]>>) {
+pub(super) async fn addresses(inner: Arc<Inner>, to: watch::Sender<Arc<[IpAddr]>>) {
     let mut overlay = inner.overlay.clone();
     loop {
         let now = overlay.borrow_and_update().clone();
         let network = inner.config.borrow().network;
-        let managed = publish::managed(&now.addresses, now.own, network);
-        tell.send_if_modified(|current| {
-            let differs = **current != *managed;
-            if differs {
-                *current = managed.into();
-            }
-            differs
-        });
+        update(&to, publish::managed(&now.addresses, now.own, network).into());
         if overlay.changed().await.is_err() {
             // Nobody tells any more, and what was told stays.
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Tells what is so now, and wakes nobody if it was so before.
+pub(super) fn update<T: PartialEq>(to: &watch::Sender<T>, now: T) {
+    to.send_if_modified(|current| {
+        let differs = *current != now;
+        if differs {
+            *current = now;
+        }
+        differs
+    });
 }
 
 /// The listeners that an overlay asks for: one for each address and port.
@@ -132,13 +130,7 @@ pub(super) async fn faults(inner: Arc<Inner>, mut reported: mpsc::Receiver<BindF
         let config = inner.config.borrow().clone();
         let wanted = wanted(&inner.overlay.borrow(), &config, &inner.more_http_ports);
         faults.retain(|fault| wanted.contains(&fault.bind));
-        inner.faults.send_if_modified(|current| {
-            let differs = **current != faults;
-            if differs {
-                *current = Arc::new(faults);
-            }
-            differs
-        });
+        update(&inner.faults, Arc::new(faults));
     }
 }
 

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::acme;
 use crate::admin;
-use crate::ca::{self, Ca, CaError, Certificates};
+use crate::ca::trust::{self, Trust, TrustKit};
+use crate::ca::{self, Ca, CaError, Certificates, CurrentCertificates};
 use crate::config::{Config, Tls};
+use crate::model::Clock;
 use crate::routes::Site;
 
 use super::Inner;
@@ -18,6 +21,38 @@ const RETRY: Duration = Duration::from_secs(60);
 pub(super) struct Renewed {
     of: Arc<Certificates>,
     by: Arc<Certificates>,
+}
+
+/// What is served first, and why no device believes it, if none does.
+pub(super) fn first(
+    config: &Config,
+    site: &Site,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Certificates, Option<CaError>), CaError> {
+    let from_acme = matches!(config.tls, Tls::Acme(_));
+    if let Some(kept) = from_acme.then(|| acme::kept(config, clock.now())).flatten() {
+        return Ok((kept, None));
+    }
+    match &config.tls {
+        Tls::PrivateCa | Tls::Acme(_) => {
+            let ca = Ca::open_or_create(&config.state_dir, &config.zone, clock.now())?;
+            let void = ca.void(clock.now());
+            Ok((Certificates::issued(Arc::new(ca), site.names(), clock.clone())?, void))
+        }
+        Tls::Files { certificate, key } => Certificates::from_pem_whenever(certificate, key, clock.now()),
+    }
+}
+
+/// What devices are told of how to trust what is served.
+pub(super) fn trust(config: &Config, served: &Arc<CurrentCertificates>) -> Result<Trust, CaError> {
+    let kit = match &config.tls {
+        Tls::PrivateCa => Some(TrustKit::from(&trust::Root::read(&config.state_dir)?)),
+        // Only the private CA that stands in until the first certificate is there.
+        Tls::Acme(_) => trust::Root::read(&config.state_dir).ok().as_ref().map(TrustKit::from),
+        Tls::Files { .. } => None,
+    };
+    let is_public = matches!(&config.tls, Tls::Acme(acme) if acme.is_public());
+    Ok(Trust { kit, is_public, served: served.clone() })
 }
 
 impl Inner {

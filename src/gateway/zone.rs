@@ -14,7 +14,7 @@ use crate::identity::Origin;
 use crate::linux::holder::{self, Protocol};
 use crate::overlay::Overlay;
 
-use super::keep::{self, in_use};
+use super::keep::{self, in_use, update};
 use super::{Inner, StartError};
 
 /// DNS as the gateway's tasks share it.
@@ -84,13 +84,7 @@ async fn doors(
         let config_now = config.borrow_and_update().clone();
         let known = views.borrow_and_update().is_some();
         let wanted = if known { wanted(&now, &config_now) } else { Vec::new() };
-        binds.send_if_modified(|current| {
-            let differs = **current != *wanted;
-            if differs {
-                *current = wanted.into();
-            }
-            differs
-        });
+        update(&binds, wanted.into());
         tokio::select! {
             Ok(()) = overlay.changed() => {}
             Ok(()) = config.changed() => {}
@@ -119,13 +113,7 @@ fn wanted(overlay: &Overlay, config: &Config) -> Vec<Bind> {
 async fn elsewhere(inner: Arc<Inner>, to: watch::Sender<Elsewhere>) {
     let mut config = inner.config.subscribe();
     while config.changed().await.is_ok() {
-        let now = elsewhere_by(&config.borrow_and_update());
-        to.send_if_modified(|current| {
-            *current != now && {
-                *current = now;
-                true
-            }
-        });
+        update(&to, elsewhere_by(&config.borrow_and_update()));
     }
 }
 

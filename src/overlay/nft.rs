@@ -143,32 +143,16 @@ fn join<T: ToString>(list: &[T]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::identity::Member;
-    use crate::identity::examples::member;
-    use crate::model::Moment;
+    use crate::identity::{Member, examples};
 
     fn roster(state: MemberState) -> Roster {
-        let member = |id, state, address| Member { state, ..member(id, address) };
-        let members = [
+        let member = |id, state, address| Member { state, ..examples::member(id, address) };
+        examples::roster([
             member("5e02d9cb41", MemberState::Active, "10.147.20.1"),
             member("c4c8812898", state, "10.147.20.2"),
             member("bcba17eef8", MemberState::Pending, "10.147.20.3"),
-        ];
-        let network = "5e02d9cb41c0ffee".parse().unwrap();
-        Roster::new(
-            network,
-            members.map(Arc::new),
-            vec![],
-            Timestamp::UNIX_EPOCH,
-            Moment::since_boot(60, 0),
-            Duration::from_secs(900),
-        )
+        ])
     }
 
     fn text(roster: &Roster, break_glass: Option<BreakGlass<'_>>) -> String {

@@ -232,11 +232,8 @@ pub async fn keep_pinned(
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::identity::{Member, examples};
-    use crate::model::Moment;
     use crate::overlay::OverlayState;
 
     const GATEWAY: &str = "5e02d9cb41";
@@ -252,20 +249,11 @@ mod tests {
     }
 
     fn roster(a: MemberState, b_address: &str) -> Roster {
-        let members = [
+        examples::roster([
             member(GATEWAY, MemberState::Active, "10.147.20.1"),
             member(A, a, "10.147.20.2"),
             member(B, MemberState::Active, b_address),
-        ];
-        let network = "5e02d9cb41c0ffee".parse().unwrap();
-        Roster::new(
-            network,
-            members.map(Arc::new),
-            vec![],
-            Timestamp::UNIX_EPOCH,
-            Moment::since_boot(60, 0),
-            Duration::from_secs(900),
-        )
+        ])
     }
 
     fn overlay() -> Overlay {

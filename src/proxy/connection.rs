@@ -323,16 +323,8 @@ where
     // No timer of hyper's: heads and idling are watched for all connections at once (`is_overdue`).
     builder.max_header_size(64 << 10);
     let answer = answer(connection);
-    let mut served = pin!(builder.serve_connection(io, service_fn(answer)).with_upgrades());
-    let mut stopping = false;
-    poll_fn(|cx| {
-        if connection.context.stopped.get() && !std::mem::replace(&mut stopping, true) {
-            served.as_mut().graceful_shutdown();
-        }
-        // How a connection ends is in the records of its requests.
-        served.as_mut().poll(cx).map(|_| ())
-    })
-    .await;
+    let served = builder.serve_connection(io, service_fn(answer)).with_upgrades();
+    to_its_end(&connection.context, served, |served| served.graceful_shutdown()).await;
 }
 
 async fn h2(connection: &Rc<Connection>, stream: TlsStream<TcpStream>) {
@@ -350,11 +342,18 @@ async fn h2(connection: &Rc<Connection>, stream: TlsStream<TcpStream>) {
         .max_send_buf_size(64 << 10)
         .enable_connect_protocol();
     let answer = answer(connection);
-    let mut served = pin!(builder.serve_connection(io, service_fn(answer)));
+    let served = builder.serve_connection(io, service_fn(answer));
+    to_its_end(&connection.context, served, |served| served.graceful_shutdown()).await;
+}
+
+/// Serves until there is nothing more to serve; once the gateway stops, no longer than what is under way. How a connection
+/// ends is in the records of its requests.
+async fn to_its_end<C: Future>(context: &Context, served: C, end_soon: impl Fn(Pin<&mut C>)) {
+    let mut served = pin!(served);
     let mut stopping = false;
     poll_fn(|cx| {
-        if connection.context.stopped.get() && !std::mem::replace(&mut stopping, true) {
-            served.as_mut().graceful_shutdown();
+        if context.stopped.get() && !std::mem::replace(&mut stopping, true) {
+            end_soon(served.as_mut());
         }
         served.as_mut().poll(cx).map(|_| ())
     })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Method;
 use tokio::sync::{Notify, watch};
 
-use crate::audit::{Record, Recorder, Verdict, redact};
+use crate::audit::{Record, Recorder, redact};
 use crate::ca::ServerConfigs;
 use crate::ca::trust::Trust;
 use crate::model::{Clock, MemberId, RefusalCode, RequestId};
@@ -255,28 +255,8 @@ impl Context {
     /// Counts and records a connection that was closed before anything on it was heard.
     pub fn closed_unheard(&self, peer: SocketAddr, member: Option<MemberId>, claimed: Option<MemberId>) {
         self.stats.closed_unheard();
-        self.recorder.push(Record {
-            at: self.clock.now(),
-            member,
-            claimed,
-            device: None,
-            owner: None,
-            address: peer.ip(),
-            service: None,
-            host: None,
-            method: None,
-            path: None,
-            verdict: Verdict::Refuse(RefusalCode::NoProof),
-            rule: None,
-            status: None,
-            received: 0,
-            sent: 0,
-            micros: 0,
-            request: None,
-            ended: None,
-            deed: None,
-            count: 1,
-        });
+        let record = Record::refused(self.clock.now(), peer.ip(), RefusalCode::NoProof);
+        self.recorder.push(Record { member, claimed, ..record });
     }
 
     /// The tick by which a limit that begins now has passed. Limits that are looked at once a second cost no timer.

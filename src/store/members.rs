@@ -1,7 +1,6 @@
 //! What we know of members: the roster as it was last, and a log of every change of state.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -9,12 +8,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::StoreError;
 use super::open::{open, open_to_read};
-use crate::model::{Label, MemberId, MemberState, NetworkId};
+use crate::model::{MemberId, NetworkId};
 use facts::FACT_HELD;
 use held::OnDisk;
 use history::Knocks;
 use reserve::{Reserve, Written};
 use row::{member, origin};
+use schema::MIGRATIONS;
 
 mod error;
 mod facts;
@@ -23,7 +23,9 @@ mod history;
 mod put_by;
 mod reserve;
 mod row;
+mod schema;
 mod types;
+mod write;
 
 pub use error::MembersError;
 pub use history::History;
@@ -35,74 +37,6 @@ pub use types::{
 };
 
 const FILE: &str = "members.db";
-
-const MIGRATIONS: &[&str] = &[
-    "
-    CREATE TABLE roster (
-        one           INTEGER PRIMARY KEY CHECK (one = 1),
-        network       TEXT NOT NULL,
-        taken         INTEGER NOT NULL,            -- ms since 1970
-        public        INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE redirects (rule TEXT NOT NULL) STRICT;
-    CREATE TABLE members (
-        id            TEXT PRIMARY KEY,
-        state         TEXT NOT NULL,
-        at_controller TEXT NOT NULL,
-        identity      TEXT,                        -- the pinned one
-        proof         TEXT NOT NULL,
-        differs       INTEGER NOT NULL,
-        admitted      TEXT,
-        first_seen    INTEGER NOT NULL,            -- ms since 1970
-        label         TEXT,
-        assigned      TEXT NOT NULL,               -- addresses with a space between
-        active_bridge INTEGER NOT NULL,
-        version       TEXT,
-        creation_time INTEGER                      -- ms since 1970, the controller's
-    ) STRICT;
-    CREATE TABLE changes (
-        time          INTEGER NOT NULL,            -- ms since 1970
-        member        TEXT NOT NULL,
-        before        TEXT,
-        after         TEXT NOT NULL,
-        why           TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX changes_by_member ON changes (member, time);
-",
-    "
-    ALTER TABLE roster ADD COLUMN listed INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE members ADD COLUMN name TEXT;
-    ALTER TABLE members ADD COLUMN owner TEXT;
-    ALTER TABLE members ADD COLUMN groups TEXT NOT NULL DEFAULT '';  -- with a space between
-    ALTER TABLE members ADD COLUMN notes TEXT;
-    ALTER TABLE members ADD COLUMN until INTEGER;                    -- ms since 1970
-    ALTER TABLE members ADD COLUMN notice INTEGER;                   -- when to say that it ends soon, ms since 1970
-    ALTER TABLE changes ADD COLUMN who TEXT NOT NULL DEFAULT 'ztgate';
-    CREATE TABLE presence (
-        member        TEXT PRIMARY KEY,
-        last_seen     INTEGER,                     -- ms since 1970
-        physical      TEXT
-    ) STRICT;
-    CREATE TABLE outbox (
-        member        TEXT PRIMARY KEY,
-        authorize     INTEGER NOT NULL,
-        since         INTEGER NOT NULL,            -- ms since 1970
-        who           TEXT NOT NULL
-    ) STRICT;
-",
-    "
-    ALTER TABLE changes ADD COLUMN origin TEXT;                      -- from where, as JSON
-    ALTER TABLE outbox ADD COLUMN origin TEXT;
-",
-    "
-    -- What is one thing only, by name: see FACT_*.
-    CREATE TABLE IF NOT EXISTS facts (
-        name          TEXT PRIMARY KEY,
-        value         TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX IF NOT EXISTS knocks ON changes (time) WHERE before IS NULL AND after = 'pending';
-",
-];
 
 /// The members on disk, in `STATE_DIR/members.db`; and beside it, what is to survive though that could not be written.
 #[derive(Debug)]
@@ -330,83 +264,6 @@ impl Members {
         Ok(())
     }
 
-    fn write(&mut self, roster: &StoredRoster, changes: &[Change]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        transaction.execute(
-            "INSERT OR REPLACE INTO roster (one, network, taken, public, listed) VALUES (1, ?1, ?2, ?3, ?4)",
-            params![roster.network.to_string(), roster.taken.as_millisecond(), roster.public, roster.listed],
-        )?;
-        transaction.execute("DELETE FROM redirects", [])?;
-        for rule in &roster.redirects {
-            transaction.execute("INSERT INTO redirects (rule) VALUES (?1)", [rule])?;
-        }
-        match &self.written {
-            None => _ = transaction.execute("DELETE FROM members", [])?,
-            Some(written) => {
-                let kept: HashSet<MemberId> = roster.members.iter().map(|member| member.id).collect();
-                for id in written.members.keys().filter(|id| !kept.contains(id)) {
-                    transaction.execute("DELETE FROM members WHERE id = ?1", [id.to_string()])?;
-                    transaction.execute("DELETE FROM presence WHERE member = ?1", [id.to_string()])?;
-                }
-            }
-        }
-        let written = self.written.as_ref();
-        let is_written = |member: &StoredMember| {
-            written.is_some_and(|written| written.members.get(&member.id) == Some(member))
-        };
-        {
-            let mut insert = transaction.prepare(
-                "INSERT OR REPLACE INTO members VALUES \
-                 (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
-            )?;
-            for m in roster.members.iter().filter(|member| !is_written(member)) {
-                let assigned: Vec<String> = m.assigned.iter().map(IpAddr::to_string).collect();
-                let groups: Vec<&str> = m.profile.groups.iter().map(Label::as_str).collect();
-                insert.execute(params![
-                    m.id.to_string(),
-                    m.state.as_str(),
-                    m.at_controller.as_str(),
-                    m.identity,
-                    m.proof.as_str(),
-                    m.differs,
-                    m.admitted.map(Admitted::as_str),
-                    m.first_seen.as_millisecond(),
-                    m.label,
-                    assigned.join(" "),
-                    m.active_bridge,
-                    m.version,
-                    m.creation_time.map(Timestamp::as_millisecond),
-                    m.profile.name.as_ref().map(Label::as_str),
-                    m.profile.owner.as_ref().map(Label::as_str),
-                    groups.join(" "),
-                    m.profile.notes,
-                    m.profile.until.map(Timestamp::as_millisecond),
-                    m.notice.map(Timestamp::as_millisecond),
-                ])?;
-            }
-            transaction.execute("DELETE FROM outbox", [])?;
-            let mut outbox = transaction.prepare("INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            for (id, intent) in &roster.outbox {
-                let since = intent.since.as_millisecond();
-                let origin = intent.origin.as_ref().map(told);
-                outbox.execute(params![id.to_string(), intent.authorize, since, intent.who, origin])?;
-            }
-            let mut log = transaction.prepare("INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-            for c in changes {
-                let before = c.from.map(MemberState::as_str);
-                let id = c.member.to_string();
-                let (time, to, origin) =
-                    (c.time.as_millisecond(), c.to.as_str(), c.origin.as_ref().map(told));
-                log.execute(params![time, id, before, to, c.why, c.who, origin])?;
-            }
-            if self.number > self.voided {
-                let number = self.number.to_string();
-                transaction.execute("INSERT OR REPLACE INTO facts VALUES (?1, ?2)", [FACT_HELD, &number])?;
-            }
-        }
-        transaction.commit()
-    }
-
     fn rows<T>(
         &self,
         query: &str,
@@ -426,212 +283,5 @@ impl Members {
     }
 }
 
-/// From where a change came, as a column has it.
-fn told(origin: &ChangeOrigin) -> String {
-    serde_json::json!(origin).to_string()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(super) fn roster() -> StoredRoster {
-        let taken: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-        let member = StoredMember {
-            at_controller: AtController::Unauthorized,
-            active_bridge: true,
-            ..StoredMember::unheard("bcba17eef8".parse().unwrap(), taken)
-        };
-        let full = StoredMember {
-            id: "c4c8812898".parse().unwrap(),
-            state: MemberState::Active,
-            at_controller: AtController::Authorized,
-            identity: Some("c4c8812898:0:20".into()),
-            proof: PinProof::Proven,
-            differs: true,
-            admitted: Some(Admitted::Adopted),
-            label: Some("mum's phone".into()),
-            assigned: vec!["10.147.20.11".parse().unwrap(), "fd00::1".parse().unwrap()],
-            active_bridge: false,
-            version: Some("1.14.1".into()),
-            creation_time: Some(taken),
-            profile: Profile {
-                name: Some("red-phone".parse().unwrap()),
-                owner: Some("mum".parse().unwrap()),
-                groups: vec!["family".parse().unwrap(), "admins".parse().unwrap()],
-                notes: Some("the one with the cracked glass".into()),
-                until: Some(taken),
-            },
-            notice: Some(taken),
-            ..member.clone()
-        };
-        let intent = Intent { authorize: true, since: taken, who: "root".into(), origin: Some(by_ssh()) };
-        let outbox = BTreeMap::from([(member.id, intent)]);
-        let network = "5e02d9cb41c0ffee".parse().unwrap();
-        let redirects = vec!["ACTION_TEE to 5e02d9cb41 (rule 1)".into()];
-        let members = vec![member, full];
-        StoredRoster { network, taken, public: true, redirects, listed: true, members, outbox }
-    }
-
-    fn by_ssh() -> ChangeOrigin {
-        let claimed_ssh = "192.168.1.20".parse().ok();
-        ChangeOrigin::Socket(Caller {
-            login: Some("mum".into()),
-            terminal: Some("pts/3".into()),
-            claimed_ssh,
-        })
-    }
-
-    #[test]
-    fn a_store_of_each_earlier_schema_keeps_its_rows() {
-        let rows = "INSERT INTO roster (one, network, taken, public) VALUES (1, '5e02d9cb41c0ffee', 0, 0);
-             INSERT INTO changes (time, member, after, why) VALUES (0, 'c4c8812898', 'active', 'adopted');
-             INSERT INTO members (id, state, at_controller, proof, differs, first_seen, assigned, active_bridge)
-             VALUES ('c4c8812898', 'active', 'authorized', 'unproven', 0, 0, '', 0);";
-        let queued = "INSERT INTO outbox VALUES ('c4c8812898', 0, 0, 'mum');";
-        for (schema, more) in [(1, ""), (2, queued)] {
-            let folder = tempfile::tempdir().unwrap();
-            let old = open(&folder.path().join(FILE), &MIGRATIONS[..schema]).unwrap().connection;
-            old.execute_batch(&format!("{rows}{more}")).unwrap();
-            drop(old);
-            let network = "5e02d9cb41c0ffee".parse().unwrap();
-            assert!(matches!(Members::look(folder.path(), network), Look::Older), "schema {schema}");
-            let (mut members, created) = Members::open(folder.path()).unwrap();
-            let roster = members.load(network).unwrap().unwrap();
-            assert!(matches!(Members::look(folder.path(), network), Look::Members(_)), "schema {schema}");
-            assert_eq!((created, roster.members[0].state), (false, MemberState::Active), "schema {schema}");
-            let changes = members.history().changes(None).unwrap();
-            assert_eq!((changes[0].who.as_str(), &changes[0].origin), ("ztgate", &None), "schema {schema}");
-            let intent = roster.outbox.values().next();
-            assert_eq!(
-                intent.map(|intent| (&*intent.who, &intent.origin)),
-                (schema > 1).then_some(("mum", &None))
-            );
-        }
-    }
-
-    #[test]
-    fn from_where_reads_as_words() {
-        let socket = ChangeOrigin::Socket;
-        let bare = Caller::default();
-        let controller = |kind: &str, url: Option<&str>| ChangeOrigin::Controller {
-            controller: kind.into(),
-            url: url.map(Into::into),
-        };
-        for (origin, words) in [
-            (by_ssh(), "pts/3, says login mum, by SSH from 192.168.1.20"),
-            (socket(Caller { login: Some("mum".into()), ..bare.clone() }), "this machine, says login mum"),
-            (socket(Caller { terminal: Some("tty1".into()), ..bare.clone() }), "tty1"),
-            (socket(bare), "this machine"),
-            (controller("local", None), "local controller"),
-            (controller("remote", Some("https://10.0.0.2")), "remote controller https://10.0.0.2"),
-            (ChangeOrigin::Clock, "the gateway's clock"),
-        ] {
-            assert_eq!(origin.to_string(), words);
-        }
-    }
-
-    #[test]
-    fn what_was_saved_is_loaded_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut roster = roster();
-        let heard = Presence { last_seen: Some(roster.taken), physical: Some("203.0.113.7:9993".into()) };
-        {
-            let (mut members, created) = Members::open(folder.path()).unwrap();
-            assert!(created);
-            assert_eq!(members.load(roster.network).unwrap(), None);
-            members.save(&roster, &[]).unwrap();
-            roster.taken += std::time::Duration::from_secs(60);
-            members.touch(roster.taken, [(&roster.members[0].id, &heard)].into_iter()).unwrap();
-        }
-        let (mut members, created) = Members::open(folder.path()).unwrap();
-        assert!(!created);
-        assert_eq!(members.presence().unwrap(), HashMap::from([(roster.members[0].id, heard)]));
-        assert_eq!(members.load(roster.network).unwrap(), Some(roster));
-    }
-
-    #[test]
-    fn what_changed_is_written_and_what_is_gone_is_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, _) = Members::open(folder.path()).unwrap();
-        let mut roster = roster();
-        members.save(&roster, &[]).unwrap();
-        roster.members[1].state = MemberState::Suspended;
-        let newcomer = StoredMember::unheard("00deadbeef".parse().unwrap(), roster.taken);
-        roster.members[0] = newcomer;
-        roster.members.sort_by_key(|member| member.id);
-        members.save(&roster, &[]).unwrap();
-        let (mut again, _) = Members::open(folder.path()).unwrap();
-        assert_eq!(again.load(roster.network).unwrap(), Some(roster));
-    }
-
-    #[test]
-    fn a_store_of_another_network_is_refused_with_the_way_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, _) = Members::open(folder.path()).unwrap();
-        members.save(&roster(), &[]).unwrap();
-        let error = members.load("0123456789abcdef".parse().unwrap()).unwrap_err().to_string();
-        assert!(error.contains("members of network 5e02d9cb41c0ffee"), "{error}");
-        assert!(error.contains("members.db.5e02d9cb41c0ffee"), "{error}");
-    }
-
-    #[test]
-    fn a_proof_counts_for_the_pinned_identity_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, _) = Members::open(folder.path()).unwrap();
-        let roster = roster();
-        members.save(&roster, &[]).unwrap();
-        let id = roster.members[1].id;
-        let proof = |members: &mut Members| members.load(roster.network).unwrap().unwrap().members[1].proof;
-        members.save_proofs(&[(id, "c4c8812898:0:other", PinProof::Failed)]).unwrap();
-        assert_eq!(proof(&mut members), PinProof::Proven);
-        members.save_proofs(&[(id, "c4c8812898:0:20", PinProof::Failed)]).unwrap();
-        assert_eq!(proof(&mut members), PinProof::Failed);
-    }
-
-    #[test]
-    fn changes_are_kept_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, _) = Members::open(folder.path()).unwrap();
-        let roster = roster();
-        let change = |from, to, why: &str| Change {
-            time: roster.taken,
-            member: roster.members[0].id,
-            from,
-            to,
-            why: why.into(),
-            who: "root".into(),
-            origin: from.is_some().then(by_ssh),
-        };
-        let changes = [
-            change(None, MemberState::Pending, "new"),
-            change(Some(MemberState::Pending), MemberState::Active, "listed"),
-        ];
-        members.save(&roster, &changes[..1]).unwrap();
-        members.save(&roster, &changes[1..]).unwrap();
-        assert_eq!(members.history().changes(None).unwrap(), changes);
-    }
-
-    #[test]
-    fn nonsense_on_disk_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, _) = Members::open(folder.path()).unwrap();
-        members.save(&roster(), &[]).unwrap();
-        members.connection.execute("UPDATE members SET state = 'king' WHERE id = 'bcba17eef8'", []).unwrap();
-        let error = members.load(roster().network).unwrap_err().to_string();
-        assert!(error.contains("state of member bcba17eef8"), "{error}");
-    }
-
-    #[test]
-    fn the_gateways_own_id_is_kept_and_another_takes_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut members, _) = Members::open(folder.path()).unwrap();
-        assert_eq!(members.own().unwrap(), None);
-        for id in ["c4c8812898", "bcba17eef8"] {
-            let id = id.parse().unwrap();
-            members.save_own(id).unwrap();
-            let (members, _) = Members::open(folder.path()).unwrap();
-            assert_eq!(members.own().unwrap(), Some(id));
-        }
-    }
-}
+mod tests;

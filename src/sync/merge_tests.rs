@@ -1,6 +1,7 @@
 //! The merge as tables: what was known, what the controller says, what follows.
 
 use super::*;
+use crate::zerotier::examples;
 
 const A: &str = "c4c8812898";
 const B: &str = "bcba17eef8";
@@ -15,18 +16,12 @@ fn seen(id: &str, authorized: bool) -> ControllerMember {
         authorized,
         identity: Some(format!("{id}:0:key")),
         label: Some(format!("label of {id}")),
-        assigned: vec![],
-        active_bridge: false,
-        creation_time: None,
-        revision: None,
-        version: None,
-        last_seen: None,
-        physical: None,
+        ..examples::member()
     }
 }
 
 fn view(members: Vec<ControllerMember>) -> ControllerView {
-    ControllerView { network: "5e02d9cb41c0ffee".parse().unwrap(), members, public: false, forwards: vec![] }
+    ControllerView { members, ..examples::view() }
 }
 
 fn device(id: &str) -> Device {

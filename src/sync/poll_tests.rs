@@ -11,7 +11,7 @@ use crate::config::Device;
 use crate::identity::IdentityProof;
 use crate::model::ManualClock;
 use crate::sync::order::{Actor, AtTheController, Done, Edit, Order, OrderError, Profile};
-use crate::zerotier::{ApiError, ControllerMember, ControllerView, NetworkDns, Proposal};
+use crate::zerotier::{ApiError, ControllerMember, ControllerView, NetworkDns, Proposal, examples};
 
 #[path = "poll_disk_tests.rs"]
 mod disk;
@@ -83,14 +83,7 @@ fn member(identity: &str, authorized: bool) -> ControllerMember {
         id: id(identity),
         authorized,
         identity: Some(identity.to_owned()),
-        label: None,
-        assigned: vec![],
-        active_bridge: false,
-        creation_time: None,
-        revision: None,
-        version: None,
-        last_seen: None,
-        physical: None,
+        ..examples::member()
     }
 }
 

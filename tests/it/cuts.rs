@@ -11,7 +11,7 @@ use ztgate::model::ManualClock;
 
 use crate::world::upstream::{radio, says, script};
 use crate::world::wire::Closed;
-use crate::world::{Live, SOON, Upstream, World, echo};
+use crate::world::{SOON, Upstream, World, echo};
 
 /// Takes whatever is uploaded and never answers.
 fn sink() -> Upstream {
@@ -30,14 +30,6 @@ fn home() -> World {
         .allow("red-phone", "wiki")
         .allow("red-phone", "radio")
         .allow("red-phone", "inbox")
-}
-
-async fn play(world: &Live) -> crate::world::Wire {
-    let mut wire = world.from("red-phone").open().await;
-    wire.send("GET / HTTP/1.1\r\nHost: radio.home.arpa\r\n\r\n").await;
-    assert_eq!(wire.head().await.unwrap().status(), 200);
-    assert_eq!(wire.chunk().await.unwrap(), b"on");
-    wire
 }
 
 /// A request that is refused in the moment of the revocation must not shield the stream beside it.
@@ -63,7 +55,7 @@ async fn a_revoked_devices_stream_ends_though_its_other_requests_go_on() {
 async fn a_roster_that_grows_too_old_ends_what_it_let_in() {
     let clock = Arc::new(ManualClock::at("2026-11-20T20:00:00Z".parse().unwrap()));
     let world = home().clock(clock.clone()).start().await;
-    let mut radio = play(&world).await;
+    let mut radio = world.from("red-phone").listen().await;
     world.controller_fails(Fault::Down);
     clock.advance(Duration::from_secs(15 * 60 + 60));
     assert_eq!(radio.closed_within(SOON).await, Closed::Yes);

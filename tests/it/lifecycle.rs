@@ -22,22 +22,13 @@ async fn home() -> Live {
         .await
 }
 
-/// A connection on which the radio plays.
-async fn listen(world: &Live) -> crate::world::Wire {
-    let mut wire = world.from("red-phone").open().await;
-    wire.send("GET / HTTP/1.1\r\nHost: radio.home.arpa\r\n\r\n").await;
-    assert_eq!(wire.head().await.unwrap().status(), 200);
-    assert_eq!(wire.chunk().await.unwrap(), b"on");
-    wire
-}
-
 #[tokio::test]
 async fn a_reload_drops_no_connection_and_a_new_service_is_there_at_once() {
     let mut world = home().await;
     let mut idle = world.from("red-phone").open().await;
     idle.send(GET).await;
     world.from("red-phone").reply(&mut idle, GET).await.is(200);
-    let mut radio = listen(&world).await;
+    let mut radio = world.from("red-phone").listen().await;
 
     let add = |plan: &mut crate::world::Plan| {
         plan.service("films", &echo(), "");
@@ -62,7 +53,7 @@ async fn a_reload_drops_no_connection_and_a_new_service_is_there_at_once() {
 #[tokio::test]
 async fn a_service_that_goes_ends_its_streams_and_its_name() {
     let mut world = home().await;
-    let mut radio = listen(&world).await;
+    let mut radio = world.from("red-phone").listen().await;
     world.reload(|plan| plan.remove_service("radio")).await.unwrap();
     assert_eq!(radio.closed_within(SOON).await, Closed::Yes);
     world.from("red-phone").get("radio", "/").await.refused("unknown-name");
@@ -74,7 +65,7 @@ async fn a_service_that_goes_ends_its_streams_and_its_name() {
 #[tokio::test]
 async fn a_right_that_goes_ends_a_silent_stream() {
     let mut world = home().await;
-    let mut radio = listen(&world).await;
+    let mut radio = world.from("red-phone").listen().await;
     world.reload(|plan| plan.disallow("red-phone", "radio")).await.unwrap();
     assert_eq!(radio.closed_within(SOON).await, Closed::Yes);
 }
@@ -140,7 +131,7 @@ async fn two_gateways_do_not_meet() {
 #[tokio::test]
 async fn stopping_ends_streams_after_a_moment_and_says_so() {
     let mut world = home().await;
-    let mut radio = listen(&world).await;
+    let mut radio = world.from("red-phone").listen().await;
     let mut idle = world.from("red-phone").open().await;
     idle.send(GET).await;
     world.from("red-phone").reply(&mut idle, GET).await.is(200);

@@ -4,7 +4,7 @@
 //! `[publish]` it takes back what was published before, which the gateway never does by itself.
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::admin::Status;
+use crate::cli::dns::unasked;
 use crate::cli::doctor::confirmed;
 use crate::cli::style::{Style, Tone, foreign};
 use crate::config::{Config, Publish};
@@ -38,7 +39,7 @@ pub struct PublishArgs {
 }
 
 pub fn run(args: &PublishArgs, file: &Path, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCode> {
-    if let Some(words) = misused(args, io::stdin().is_terminal()) {
+    if let Some(words) = unasked("publish", args.yes || args.dry_run, args.json) {
         eprintln!("ztgate: {words}");
         return Ok(ExitCode::from(crate::cli::WRONG));
     }
@@ -108,20 +109,6 @@ struct Told<'a> {
     trouble: Option<&'a str>,
     /// How many stand there as they should; `null` if nothing was to be changed.
     published: Option<usize>,
-}
-
-/// Why these arguments cannot be.
-fn misused(args: &PublishArgs, terminal: bool) -> Option<&'static str> {
-    match (args.yes || args.dry_run, args.json) {
-        (true, _) => None,
-        (false, true) => {
-            Some("--json asks no questions; type: ztgate dns publish --yes --json, or --dry-run --json")
-        }
-        (false, false) if terminal => None,
-        (false, false) => Some(
-            "there is no terminal to ask at; look first: ztgate dns publish --dry-run, then say yes: ztgate dns publish --yes",
-        ),
-    }
 }
 
 /// The gateway's addresses on the overlay: as it says itself, or the node if no gateway runs.
@@ -232,19 +219,5 @@ mod tests {
         ");
         let right = Plan { right: 4, ..Plan::default() };
         assert_eq!(render(&right, &Wanted::default(), Style::PLAIN), "in step, 4 records\n");
-    }
-
-    #[test]
-    fn without_a_terminal_it_takes_a_yes_or_only_looks() {
-        let args = |yes, dry_run, json| PublishArgs { dry_run, yes, adopt: false, json };
-        for (given, terminal, fine) in [
-            (args(false, false, false), true, true),
-            (args(false, false, false), false, false),
-            (args(true, false, false), false, true),
-            (args(false, true, true), false, true),
-            (args(false, false, true), true, false),
-        ] {
-            assert_eq!(misused(&given, terminal).is_none(), fine, "{given:?} {terminal}");
-        }
     }
 }

@@ -1,13 +1,14 @@
 //! `ztgate dns push`: the zone and its servers as the network's DNS setting at the controller: shown as a diff, told after a
 //! yes, and from then on kept in step by the gateway.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use crate::admin::PushOrder;
+use crate::cli::dns::unasked;
 use crate::cli::doctor::confirmed;
 use crate::cli::style::{Style, Tone, harmless};
 use crate::cli::{CANNOT, NO, WRONG, ask};
@@ -34,7 +35,7 @@ pub struct PushArgs {
 }
 
 pub fn run(args: &PushArgs, file: &Path, out: &mut dyn Write, style: Style) -> anyhow::Result<ExitCode> {
-    if let Some(words) = misused(args, io::stdin().is_terminal()) {
+    if let Some(words) = unasked("push", args.yes || args.dry_run, args.json) {
         eprintln!("ztgate: {words}");
         return Ok(ExitCode::from(WRONG));
     }
@@ -87,20 +88,6 @@ pub fn run(args: &PushArgs, file: &Path, out: &mut dyn Write, style: Style) -> a
     }
     let no = plan.order.is_some() && !apply && !args.dry_run && !args.off;
     Ok(if no { ExitCode::from(NO) } else { ExitCode::SUCCESS })
-}
-
-/// Why these arguments cannot be.
-fn misused(args: &PushArgs, terminal: bool) -> Option<&'static str> {
-    match (args.yes || args.dry_run, args.json) {
-        (true, _) => None,
-        (false, true) => {
-            Some("--json asks no questions; type: ztgate dns push --yes --json, or --dry-run --json")
-        }
-        (false, false) if terminal => None,
-        (false, false) => Some(
-            "there is no terminal to ask at; look first: ztgate dns push --dry-run, then say yes: ztgate dns push --yes",
-        ),
-    }
 }
 
 /// What would be done.

@@ -8,13 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::config::{self, Config};
-use crate::identity::proof::Prover;
-use crate::identity::{Hazard, IdentityProof, Roster};
-use crate::linux::clock::SystemClock;
-use crate::model::{MemberId, MemberState, NetworkId};
-use crate::store::Members;
-use crate::sync::{self, Limits, RosterFeed, RosterTask};
+use crate::model::{MemberId, NetworkId};
 use crate::zerotier::{ApiError, CentralController, Controller, ControllerView, LocalController, NodeClient};
 
 macro_rules! fixture {
@@ -23,6 +17,8 @@ macro_rules! fixture {
     };
 }
 
+mod recorded;
+mod roster;
 mod writes;
 
 fn network() -> NetworkId {
@@ -92,6 +88,58 @@ impl World {
 
 fn labels(view: &ControllerView) -> Vec<(String, bool, Option<String>)> {
     view.members.iter().map(|m| (m.id.to_string(), m.authorized, m.label.clone())).collect()
+}
+
+/// Serves recorded bodies, byte for byte, each under its path.
+async fn replay(bodies: &'static [(&'static str, &'static str)]) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut head) = (stream.unwrap(), Vec::new());
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let path = head.split(' ').nth(1).unwrap();
+            let body = bodies.iter().find(|(at, _)| *at == path);
+            let (status, body) = body.map_or(("404 Not Found", ""), |(_, body)| ("200 OK", body));
+            let length = body.len();
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        }
+    });
+    url
+}
+
+/// The stand-in's body for a path, and the head that came with it.
+async fn raw(world: &World, path: &str, token: &str) -> (String, String) {
+    send(world, "GET", path, token, "", "").await
+}
+
+async fn send(
+    world: &World,
+    method: &str,
+    path: &str,
+    token: &str,
+    headers: &str,
+    body: &str,
+) -> (String, String) {
+    let url = world.node.url().trim_start_matches("http://").to_owned();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nX-ZT1-Auth: {token}\r\nConnection: close\r\n{headers}\r\n{body}"
+    );
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(url).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    let answer = answer.await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
 }
 
 #[tokio::test]
@@ -287,246 +335,4 @@ async fn central_is_asked_20_times_a_second_at_most() {
     }
     // Six requests, five spaces.
     assert!(began.elapsed() >= Duration::from_millis(250));
-}
-
-/// The roster task on a stand-in, polling fast.
-fn sync(world: &World) -> (tokio::task::JoinHandle<()>, RosterFeed) {
-    let config = Arc::new(Config {
-        file: "/etc/ztgate/ztgate.toml".into(),
-        network: network(),
-        zone: "home.arpa".parse().unwrap(),
-        state_dir: world.folder.path().into(),
-        node: config::Node {
-            url: world.node.url(),
-            token_file: world.folder.path().join("authtoken.secret"),
-        },
-        controller: config::Controller::Local,
-        sync: config::SyncMode::Ask,
-        time_zone: jiff::tz::TimeZone::UTC,
-        http_port: 80,
-        https_port: 443,
-        tls: config::Tls::PrivateCa,
-        services: vec![],
-        groups: vec![],
-        devices: vec![],
-        notify: config::Notify::default(),
-        dns: crate::config::Dns::default(),
-        nameserver: None,
-        publish: None,
-        warnings: vec![],
-    });
-    let controller = sync::controller(&config, &world.client()).unwrap();
-    let (store, _) = Members::open(&config.state_dir).unwrap();
-    let (_, config) = tokio::sync::watch::channel(config);
-    let limits = Limits { poll: Duration::from_millis(20), ..Limits::LOCAL };
-    let prover = Prover::start().unwrap();
-    let (task, feed) =
-        RosterTask::new(controller, world.client(), store, prover, config, Arc::new(SystemClock), limits)
-            .unwrap();
-    (tokio::spawn(task.run()), feed)
-}
-
-async fn until(feed: &mut RosterFeed, what: &str, holds: impl Fn(&Roster) -> bool) -> Arc<Roster> {
-    let wait = feed.roster.wait_for(|roster| roster.as_deref().is_some_and(&holds));
-    let found = tokio::time::timeout(Duration::from_secs(30), wait).await;
-    found.unwrap_or_else(|_| panic!("never {what}")).unwrap().clone().unwrap()
-}
-
-fn picture(roster: &Roster) -> Vec<(MemberId, MemberState, IdentityProof)> {
-    roster.sorted().iter().map(|m| (m.id, m.state, m.proof)).collect()
-}
-
-#[tokio::test]
-async fn the_roster_follows_the_controller_and_no_fault_moves_it() {
-    let world = World::new().await;
-    let (running, mut feed) = sync(&world);
-    let proven = |roster: &Roster| roster.sorted().iter().all(|m| m.proof == IdentityProof::Proven);
-    let before = picture(&*until(&mut feed, "proven", proven).await);
-    assert_eq!(before.iter().filter(|m| m.1 == MemberState::Active).count(), 3);
-
-    for fault in
-        [Fault::Down, Fault::Error500, Fault::Html, Fault::NoMembers, Fault::OtherNetwork, Fault::Twice]
-    {
-        world.net.fail(Some(fault));
-        let wait = feed.status.wait_for(|status| status.last_error.is_some());
-        tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap().unwrap();
-        let roster = feed.roster.borrow().clone().unwrap();
-        assert_eq!(picture(&roster), before, "{fault:?}");
-        world.net.fail(None);
-        let wait = feed.status.wait_for(|status| status.last_error.is_none());
-        tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap().unwrap();
-    }
-
-    let phone = id("c4c8812898");
-    world.net.change(|net| net.authorize(phone, false));
-    until(&mut feed, "revoked", |r| r.get(phone).unwrap().state == MemberState::Revoked).await;
-    running.abort();
-}
-
-#[tokio::test]
-async fn a_controller_that_swaps_an_identity_is_not_believed() {
-    let world = World::new().await;
-    let phone = id("c4c8812898");
-    let forged = REAL_MEMBERS[4].replace("0cc5dbc348", "c4c8812898");
-    world.net.change(|net| net.member(phone).unwrap().identity = Some(forged));
-    let (running, mut feed) = sync(&world);
-    until(&mut feed, "found out", |r| r.get(phone).unwrap().proof == IdentityProof::Changed).await;
-    running.abort();
-}
-
-#[tokio::test]
-async fn a_private_network_made_public_is_a_hazard() {
-    let world = World::new().await;
-    let (running, mut feed) = sync(&world);
-    until(&mut feed, "safe", |r| r.hazards.is_empty()).await;
-    world.net.change(|net| net.private = false);
-    until(&mut feed, "public", |r| r.hazards == [Hazard::Public]).await;
-    running.abort();
-}
-
-#[tokio::test]
-async fn a_rule_that_hands_frames_to_the_gateway_is_a_hazard_and_to_another_is_none() {
-    let world = World::new().await;
-    let tee = |to: &str| serde_json::json!([{"type": "ACTION_TEE", "address": to, "flags": 0, "length": 0}]);
-    world.net.change(|net| net.rules = tee("bcba17eef8"));
-    let (running, mut feed) = sync(&world);
-    until(&mut feed, "safe", |r| r.hazards.is_empty()).await;
-    world.net.change(|net| net.rules = tee("5e02d9cb41"));
-    until(&mut feed, "unsafe", |r| matches!(r.hazards[..], [Hazard::Redirect { .. }])).await;
-    running.abort();
-}
-
-/// Serves recorded bodies, byte for byte, each under its path.
-async fn replay(bodies: &'static [(&'static str, &'static str)]) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (mut stream, mut head) = (stream.unwrap(), Vec::new());
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                head.push(byte[0]);
-            }
-            let head = String::from_utf8(head).unwrap();
-            let path = head.split(' ').nth(1).unwrap();
-            let body = bodies.iter().find(|(at, _)| *at == path);
-            let (status, body) = body.map_or(("404 Not Found", ""), |(_, body)| ("200 OK", body));
-            let length = body.len();
-            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
-        }
-    });
-    url
-}
-
-#[tokio::test]
-async fn the_recorded_bytes_themselves_are_read() {
-    let url = replay(&[
-        ("/status", fixture!("status")),
-        ("/network/5e02d9cb41c0ffee", fixture!("network_one")),
-        ("/peer", fixture!("peer_list")),
-        ("/controller/network/5e02d9cb41c0ffee", fixture!("controller_network_one")),
-        ("/unstable/controller/network/5e02d9cb41c0ffee/member", fixture!("unstable_member_list")),
-    ])
-    .await;
-    let world = World::new().await;
-    let real = NodeClient::new(&url, world.token("s3cret")).unwrap();
-    let standin = world.client();
-    assert_eq!(real.status().await.unwrap(), standin.status().await.unwrap());
-    assert_eq!(real.network(network()).await.unwrap(), standin.network(network()).await.unwrap());
-    let peers = real.peers().await.unwrap();
-    let told =
-        |peer: &crate::zerotier::NodePeer| (peer.id.to_string(), peer.physical.map(|at| at.to_string()));
-    let there = |id: &str, at: &str| (id.to_owned(), Some(format!("{at}:9993")));
-    assert_eq!(
-        peers.iter().map(told).collect::<Vec<_>>(),
-        [
-            there("0cc5dbc348", "10.99.0.1"),
-            there("bcba17eef8", "10.99.0.12"),
-            there("c46f4e4b8f", "10.99.0.13"),
-            there("c4c8812898", "10.99.0.11"),
-        ]
-    );
-    let real = LocalController::new(real, network()).view().await.unwrap();
-    assert_eq!(real, world.controllers()[0].view().await.unwrap());
-}
-
-/// The stand-in's body for a path, and the head that came with it.
-async fn raw(world: &World, path: &str, token: &str) -> (String, String) {
-    send(world, "GET", path, token, "", "").await
-}
-
-async fn send(
-    world: &World,
-    method: &str,
-    path: &str,
-    token: &str,
-    headers: &str,
-    body: &str,
-) -> (String, String) {
-    let url = world.node.url().trim_start_matches("http://").to_owned();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nX-ZT1-Auth: {token}\r\nConnection: close\r\n{headers}\r\n{body}"
-    );
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut stream = std::net::TcpStream::connect(url).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    });
-    let answer = answer.await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
-}
-
-#[tokio::test]
-async fn the_stand_in_answers_byte_for_byte_as_recorded() {
-    let world = World::new().await;
-    let member = "/controller/network/5e02d9cb41c0ffee/member";
-    for (path, body) in [
-        ("/status", fixture!("status")),
-        ("/network/5e02d9cb41c0ffee", fixture!("network_one")),
-        ("/network/0123456789abcdef", fixture!("network_unknown")),
-        ("/controller/network/5e02d9cb41c0ffee", fixture!("controller_network_one")),
-        (member, fixture!("controller_member_list")),
-        (&format!("{member}/c4c8812898"), fixture!("member_authorised")),
-        (&format!("{member}/c46f4e4b8f"), fixture!("member_pending")),
-        (&format!("{member}/5e02d9cb41"), fixture!("member_self")),
-        ("/unstable/controller/network/5e02d9cb41c0ffee/member", fixture!("unstable_member_list")),
-    ] {
-        assert_eq!(raw(&world, path, "s3cret").await.1.trim_end(), body.trim_end(), "{path}");
-    }
-    // A record that was made before the device ever came.
-    world.net.change(|net| {
-        let early = StandinMember::new("00deadbeef").authorized().named("invited early");
-        let creation_time = 1_795_427_693_528;
-        net.members.push(StandinMember {
-            identity: None,
-            revision: 1,
-            version: None,
-            creation_time,
-            ..early
-        });
-    });
-    let early = raw(&world, &format!("{member}/00deadbeef"), "s3cret").await.1;
-    assert_eq!(early.trim_end(), fixture!("member_preauthorised_never_seen").trim_end());
-    // The one that the node writes in an order of its own.
-    let controller: Value = serde_json::from_str(&raw(&world, "/controller", "s3cret").await.1).unwrap();
-    let recorded: Value = serde_json::from_str(fixture!("controller")).unwrap();
-    assert_eq!(controller.as_object().unwrap().len(), recorded.as_object().unwrap().len());
-}
-
-#[tokio::test]
-async fn the_stand_in_s_heads_are_as_recorded() {
-    let world = World::new().await;
-    let (head, body) = raw(&world, "/nonsense", "wrong").await;
-    assert!(head.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{head}");
-    assert!(
-        head.contains("Content-Type: application/json\r\n") && head.contains("Keep-Alive: timeout=5, max=5")
-    );
-    assert_eq!(body, fixture!("err_bad_token").trim_end());
-    let (head, body) = raw(&world, "/controller/network/0123456789abcdef", "s3cret").await;
-    assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n") && head.contains("Content-Length: 0"), "{head}");
-    assert!(!head.contains("Content-Type") && body.is_empty());
 }

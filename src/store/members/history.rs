@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
+use super::MembersError;
 use super::row::origin;
+use super::schema::MIGRATIONS;
 use super::types::Change;
-use super::{MIGRATIONS, MembersError};
 use crate::model::{MemberId, MemberState};
 use crate::store::StoreError;
 use crate::store::open::open_to_read;

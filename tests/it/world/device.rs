@@ -51,6 +51,15 @@ impl<'a> Device<'a> {
         Wire::new(self.connect(self.world.ports.http).await)
     }
 
+    /// A connection on which the service "radio" plays ([`super::upstream::radio`]).
+    pub async fn listen(&self) -> Wire {
+        let mut wire = self.open().await;
+        wire.send("GET / HTTP/1.1\r\nHost: radio.home.arpa\r\n\r\n").await;
+        assert_eq!(wire.head().await.unwrap().status(), 200);
+        assert_eq!(wire.chunk().await.unwrap(), b"on");
+        wire
+    }
+
     /// A TLS connection for a name in the zone, with the given protocols on offer, by the gateway's own CA.
     pub async fn open_tls(&self, name: &str, protocols: &[&[u8]]) -> Wire {
         Wire::new(self.tls(name, protocols).await.expect("TLS"))
