@@ -8,6 +8,7 @@ mod certificates;
 mod describe;
 mod error;
 mod files;
+mod given;
 mod mint;
 mod pem;
 mod root_key;
