@@ -16,6 +16,7 @@ mod rotate;
 mod tls;
 pub mod trust;
 mod verify;
+mod verify_given;
 
 pub use authority::{Ca, issuer_file};
 pub use certificates::{Certificates, CurrentCertificates, StrangerCertificates};
@@ -24,4 +25,5 @@ pub use error::CaError;
 pub use root_key::{Kept, LockedKey, RootKey, RootKeyFile, SHORTEST_PASSPHRASE, passphrase_in, remove_local};
 pub use rotate::{Rotated, rotate};
 pub use tls::{Alpn, Handshake, ServerConfigs};
-pub use verify::{Checked, Standing, is_near_end, is_overdue, verify, verify_files};
+pub use verify::{Checked, Standing, is_near_end, is_overdue, verify};
+pub use verify_given::{Devices, system_roots, verify_bundle, verify_files};
