@@ -10,6 +10,7 @@ use ztgate::ca::{self, RootKeyFile};
 use ztgate::linux::clock::SystemClock;
 use ztgate::model::Clock;
 
+use crate::world::h2::H2;
 use crate::world::upstream::radio;
 use crate::world::wire::Closed;
 use crate::world::{Live, SOON, Wire, World, echo, trusting};
@@ -205,4 +206,82 @@ async fn a_member_that_does_not_trust_the_root_is_named_until_it_does() {
         }
     };
     tokio::time::timeout(SOON, taken_off).await.expect("a good handshake takes it off");
+}
+
+/// A connection that agreed on TLS 1.2.
+async fn by_1_2(
+    world: &Live,
+    name: &str,
+    protocols: &[&[u8]],
+) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let mut config = trusting(root(world), &[&TLS12]);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    world.from("red-phone").tls_with(config, name).await.unwrap()
+}
+
+const STRICTER: &str = "min_tls = \"1.3\"\nplain_http = false";
+const RADIO: &str = "GET / HTTP/1.1\r\nHost: radio.home.arpa\r\n\r\n";
+
+/// A reload that asks for more than a connection agreed on ends what runs on it, and is told at its next request.
+#[tokio::test]
+async fn a_reload_that_asks_for_tls_1_3_reaches_connections_that_are_open() {
+    let mut world = home().await;
+    let phone = world.from("red-phone");
+    let (mut idle, mut plain) =
+        (Wire::new(by_1_2(&world, "radio", &[b"http/1.1"]).await), phone.open().await);
+    let mut playing = Wire::new(by_1_2(&world, "radio", &[b"http/1.1"]).await);
+    let mut newer = phone.open_tls("radio", &[b"http/1.1"]).await;
+    for wire in [&mut playing, &mut plain, &mut newer] {
+        wire.send(RADIO).await;
+        assert_eq!(wire.head().await.unwrap().status(), 200);
+        assert_eq!(wire.chunk().await.unwrap(), b"on");
+    }
+    world.reload(|plan| plan.service_lines("radio", STRICTER)).await.unwrap();
+
+    assert_eq!(playing.closed_within(SOON).await, Closed::Yes, "by TLS 1.2");
+    assert_eq!(plain.closed_within(SOON).await, Closed::Yes, "without TLS");
+    assert_eq!(newer.closed_within(Duration::from_millis(50)).await, Closed::Open, "by TLS 1.3");
+    idle.send(RADIO).await;
+    let refused = world.from("red-phone").reply(&mut idle, RADIO).await.refused("unknown-name");
+    refused.has("connection", "close").says("older than the service takes by now");
+    assert_eq!(idle.closed_within(SOON).await, Closed::Yes);
+
+    // It agrees on more, or is told so by TLS.
+    world.from("red-phone").tls("radio", &[b"http/1.1"]).await.unwrap();
+    let old = trusting(root(&world), &[&TLS12]);
+    world.from("red-phone").tls_with(old, "radio").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn over_http_2_such_a_connection_is_sent_away_in_order() {
+    let mut world = home().await;
+    let mut device = H2::over(by_1_2(&world, "wiki", &[b"h2"]).await).await;
+    assert_eq!(device.ask("wiki", "/", &[]).await.0.status(), 200);
+    world.reload(|plan| plan.service_lines("wiki", STRICTER)).await.unwrap();
+    let (answer, _) = device.ask("wiki", "/", &[]).await;
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["ztgate-refusal"].as_bytes()),
+        (421, &b"unknown-name"[..])
+    );
+    let ended = async {
+        while !device.is_closed() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, ended).await.expect("it ends");
+    world.audit().reads(&["red-phone allow wiki", "red-phone refuse unknown-name wiki"]).await;
+}
+
+/// To whoever is not let in all names look alike, and the strict one's, too, takes TLS 1.2.
+#[tokio::test]
+async fn who_is_let_in_later_does_not_bring_an_older_tls_along() {
+    let world = home().await;
+    let config = trusting(root(&world), &[&TLS12]);
+    let mut wire = Wire::new(world.from("new-tv").tls_with(config, "bank").await.unwrap());
+    let request = "GET / HTTP/1.1\r\nHost: bank.home.arpa\r\n\r\n";
+    wire.send(request).await;
+    world.from("new-tv").reply(&mut wire, request).await.refused("member-pending");
+    world.admit("new-tv", &[]).await;
+    wire.send(request).await;
+    world.from("new-tv").reply(&mut wire, request).await.refused("unknown-name");
 }

@@ -214,3 +214,45 @@ fn show(Shown { what, serves, error }: &Shown, now: Timestamp, out: &mut dyn Wri
     }
     serves.map_or(Ok(()), |serves| writeln!(out, "  serves     {serves}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_runs_is_believed_before_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = "2026-11-01T12:00:00Z".parse().unwrap();
+        let text = format!(
+            "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\nstate_dir = \"{}\"\n\
+             [tls]\nacme = \"letsencrypt\"\n[nameserver]\nhook = \"/bin/true\"\n",
+            dir.path().display()
+        );
+        let config = config::from_text(&text, &[]).unwrap();
+        ca::Ca::open_or_create(dir.path(), &config.zone, now).unwrap();
+        std::fs::create_dir(dir.path().join("acme")).unwrap();
+        std::fs::write(acme::bundle(dir.path()), "half of it").unwrap();
+
+        let in_memory =
+            CaStatus { certificate: Some("AB:CD".into()), ends: Some(now), ..CaStatus::default() };
+        let stands_in = CaStatus { intermediate: Some("EF:01".into()), ..CaStatus::default() };
+        for (running, served_by) in
+            [(None, "intermediate"), (Some(&stands_in), "intermediate"), (Some(&in_memory), "memory")]
+        {
+            let all = look(Some(&config), dir.path(), running, now).unwrap();
+            let serving: Vec<&str> = all
+                .iter()
+                .filter(|one| one.serves.is_some())
+                .map(|one| match &one.what {
+                    What::OnDisk(description) => description.role,
+                    What::InMemory { sha256, .. } if sha256 == "AB:CD" => "memory",
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert_eq!(serving, [served_by]);
+            let broken =
+                all.iter().find_map(|one| one.error.as_ref()).expect("what lies on disk is told, too");
+            assert!(broken.contains("bundle.pem"), "{broken}");
+        }
+    }
+}

@@ -226,4 +226,54 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(found[0].what.contains("c.pem: No such file"), "{found:?}");
     }
+
+    #[test]
+    fn what_the_gateway_serves_is_held_against_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = "2026-11-01T12:00:00Z".parse().unwrap();
+        let file = dir.path().join("c.pem").display().to_string();
+        let files = config(&dir, &format!("[tls]\ncertificate = \"{file}\"\nkey = \"k.pem\"\n"));
+        let acme = config(&dir, "[tls]\nacme = \"letsencrypt\"\n[nameserver]\nhook = \"/bin/true\"\n");
+        let pair = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap()
+        };
+        let (certificate, other) = (pair(), pair());
+        std::fs::write(&file, certificate.pem()).unwrap();
+        std::fs::create_dir(dir.path().join("acme")).unwrap();
+        std::fs::write(acme::bundle(dir.path()), certificate.pem()).unwrap();
+        let serving = |one: &rcgen::Certificate| CaStatus {
+            certificate: Some(ca::fingerprint(one.der())),
+            ends: Some("2026-12-24T00:00:00Z".parse().unwrap()),
+            ..CaStatus::default()
+        };
+        for (config, served, grade, part, mend) in [
+            (&files, &certificate, Grade::Ok, "the running gateway serves", None),
+            (&files, &other, Grade::Warn, "c.pem, and until 2026-12-24", Some("systemctl reload ztgate")),
+            (&acme, &certificate, Grade::Ok, "bundle.pem", None),
+            (
+                &acme,
+                &other,
+                Grade::Warn,
+                "bundle.pem, and until 2026-12-24",
+                Some("systemctl restart ztgate"),
+            ),
+        ] {
+            let [found] = &used(config, &serving(served), now)[..] else { panic!("one line") };
+            assert_eq!(found.grade, grade, "{found:?}");
+            assert!(found.what.contains(part), "{found:?}");
+            let said = found.mend.as_deref();
+            assert!(
+                said.is_some() == mend.is_some()
+                    && said.unwrap_or_default().starts_with(mend.unwrap_or_default()),
+                "{found:?}"
+            );
+        }
+        let wrong = CaStatus { error: Some("the key is another's".into()), ..serving(&other) };
+        let [found] = &used(&files, &wrong, now)[..] else { panic!("one line") };
+        assert_eq!(found.grade, Grade::Bad);
+        assert!(
+            found.what.ends_with("the key is another's; what is served meanwhile lasts until 2026-12-24")
+        );
+    }
 }
