@@ -188,3 +188,6 @@ fn chance() -> f64 {
         Err(_) => 0.5,
     }
 }
+
+#[cfg(test)]
+mod tests;
