@@ -11,6 +11,7 @@ use ztgate::linux::clock::SystemClock;
 use ztgate::model::Clock;
 
 use crate::world::h2::H2;
+use crate::world::pem::Pair;
 use crate::world::upstream::radio;
 use crate::world::wire::Closed;
 use crate::world::{Live, SOON, Wire, World, echo, trusting};
@@ -127,6 +128,61 @@ async fn a_service_that_asks_for_tls_1_3_gets_nothing_older() {
     assert_eq!(world.gateway().status().handshake_failures.nothing_in_common, 2);
 }
 
+/// Whom devices have to trust is told by what is served: while the private CA stands in, its root, and of whom the gateway knows
+/// nothing, that he is somebody else.
+#[tokio::test]
+async fn the_trust_page_tells_who_vouches_for_what_is_served() {
+    const PUBLIC: &str = "https://acme-v02.api.letsencrypt.org/directory";
+    const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+    // Nobody answers there.
+    const OWN: &str = "https://127.0.0.1:1/directory";
+    const NAMES: [&str; 2] = ["home.arpa", "*.home.arpa"];
+    const OURS: &str = "/trust/root.crt";
+    const ALL: &str = "Nothing to install";
+    const NOBODY: &str = "ask the person in charge";
+    let hook = "[nameserver]\nhook = \"/bin/true\"\n";
+    let acme = |directory: &str, more: &str| format!("[tls]\nacme = \"{directory}\"\n{more}{hook}");
+    let files = || "[tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n".to_owned();
+    let (good, ended) = (Pair::new(&NAMES), Pair::lasting(&NAMES, 2020, 2021));
+    for (what, lines, kept, words) in [
+        ("the private CA", String::new(), None, OURS),
+        ("files of one's own", files(), None, NOBODY),
+        ("a public server's", acme(PUBLIC, ""), Some((&good, PUBLIC)), ALL),
+        ("staging's", acme(STAGING, ""), Some((&good, STAGING)), NOBODY),
+        ("a server's of the house", acme(OWN, "ca = \"certificate.pem\"\n"), Some((&good, OWN)), NOBODY),
+        ("none yet", acme(OWN, ""), None, OURS),
+        ("one that ended", acme(OWN, ""), Some((&ended, OWN)), OURS),
+    ] {
+        let draft = World::new().member("red-phone").gateway_lines(&lines);
+        good.write(draft.folder());
+        if let Some((pair, directory)) = kept {
+            pair.write_bundle(draft.folder(), directory);
+        }
+        let mut world = draft.start().await;
+        let page = world.from("red-phone").get("gate", "/trust").await.is(200);
+        for said in [OURS, ALL, NOBODY] {
+            assert_eq!(page.text().contains(said), said == words, "{what}: {said} in {}", page.text());
+        }
+        let status = world.gateway().status();
+        assert_eq!(status.ca.certificate.is_none(), words == OURS, "{what}: {status:?}");
+        world.stop().await;
+    }
+}
+
+/// The private CA that stands in for an ACME server is rotated like any.
+#[tokio::test]
+async fn what_stands_in_for_an_acme_server_can_be_rotated() {
+    let lines = "[tls]\nacme = \"https://127.0.0.1:1/directory\"\n[nameserver]\nhook = \"/bin/true\"\n";
+    let mut world =
+        World::new().member("red-phone").service("wiki", echo()).gateway_lines(lines).start().await;
+    let before = shown(&world).await;
+    rotate(&world);
+    world.reload(|_| ()).await.unwrap();
+    let after = shown(&world).await;
+    assert_ne!(before, after);
+    assert_eq!(world.gateway().status().ca.intermediate, Some(ca::fingerprint(&after)));
+}
+
 /// Waits for so many failed handshakes; what they failed for.
 async fn failed(world: &Live, count: u64) -> ztgate::proxy::FailureCounts {
     let counted = async {
@@ -153,7 +209,7 @@ async fn failed_handshakes_are_counted_by_reason() {
     drop(half);
     assert_eq!(failed(&world, 2).await.left, 1);
 
-    let stranger = crate::world::pem::Pair::new(&["wiki.home.arpa"]);
+    let stranger = Pair::new(&["wiki.home.arpa"]);
     phone.tls_by(stranger.der(), "wiki", &[]).await.unwrap_err();
     assert_eq!(failed(&world, 3).await.distrust, 1);
 
@@ -189,7 +245,7 @@ impl rustls::time_provider::TimeProvider for In2100 {
 #[tokio::test]
 async fn a_member_that_does_not_trust_the_root_is_named_until_it_does() {
     let world = home().await;
-    let stranger = crate::world::pem::Pair::new(&["wiki.home.arpa"]);
+    let stranger = Pair::new(&["wiki.home.arpa"]);
     for name in ["laptop", "red-phone", "red-phone", "new-tv"] {
         world.from(name).tls_by(stranger.der(), "wiki", &[]).await.unwrap_err();
     }
