@@ -34,6 +34,9 @@ pub struct AcmeStatus {
     pub next: Option<Timestamp>,
     /// Why the last try came to nothing; none once one succeeded.
     pub last_error: Option<Failure>,
+    /// Why the one that is kept is not served; none where it is, and before the first one.
+    #[serde(default)]
+    pub unusable: Option<String>,
 }
 
 /// Something that went wrong.
@@ -52,6 +55,8 @@ pub struct Keeper {
     past: Past,
     /// Since when the served certificate lacks something.
     lacking_since: Option<Timestamp>,
+    /// Why the one that is kept is not served.
+    unusable: Option<String>,
     jitter: f64,
     status: watch::Sender<AcmeStatus>,
 }
@@ -69,8 +74,17 @@ impl Keeper {
             Past::default()
         });
         let (status, told) = watch::channel(AcmeStatus::default());
-        let keeper =
-            Self { config, certificates, clock, folder, past, lacking_since: None, jitter: chance(), status };
+        let keeper = Self {
+            config,
+            certificates,
+            clock,
+            folder,
+            past,
+            lacking_since: None,
+            unusable: None,
+            jitter: chance(),
+            status,
+        };
         (keeper, told)
     }
 
@@ -110,11 +124,14 @@ impl Keeper {
     }
 
     fn when(&mut self, config: &Config, acme: &Acme, names: &[String], now: Timestamp) -> When {
-        // Valid again since the clock was set, say. Why it is not was said at the start.
-        if !self.serves()
-            && let Ok(Some(kept)) = read_kept(config, now)
-        {
-            self.certificates.replace(kept);
+        self.unusable = None;
+        if !self.serves() {
+            match read_kept(config, now) {
+                // Valid again since the clock was set, say.
+                Ok(Some(kept)) => self.certificates.replace(kept),
+                Ok(None) => {}
+                Err(why) => self.unusable = Some(why.to_string()),
+            }
         }
         let served = self.certificates.load();
         let life = served.begins().zip(served.ends()).map(|(begins, ends)| {
@@ -175,6 +192,7 @@ impl Keeper {
             names: names.to_vec(),
             next: Some(when.at),
             last_error: failure.map(|(at, why)| Failure { at, why }),
+            unusable: self.unusable.clone(),
         });
     }
 }

@@ -371,6 +371,12 @@ async fn the_private_ca_serves_until_the_first_one_is_there() {
     let status = failed(&live, "cannot be reached").await;
     assert!(status.ends.is_none() && status.serves.contains("private CA"), "{status:?}");
     assert_eq!(names(&served(&live, "wiki.home.arpa").await), ["wiki.home.arpa"]);
+    live.from("phone").get("gate", "/trust").await.is(200).says("/trust/root.crt");
+    let (said, code) = certs(&live, "verify");
+    assert_eq!(code, Some(0), "{said}");
+    for part in ["there is no certificate from", "the running gateway signs with", "cannot be reached"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
 
     pebble.resume();
     write_secret(live.folder(), WRONG_SECRET);
@@ -380,6 +386,47 @@ async fn the_private_ca_serves_until_the_first_one_is_there() {
     named.paragraph(live.folder(), "");
     forget_failures(&mut live).await;
     issued(&live).await;
+    // No longer, though there is still a root to give.
+    live.from("phone").get("gate", "/trust").await.is(200).says("ask the person in charge");
+}
+
+/// What `ztgate certs` prints beside this gateway, and how it ends.
+fn certs(live: &Live, verb: &str) -> (String, Option<i32>) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ztgate"));
+    let config = live.folder().join("ztgate.toml");
+    let output = command.arg("--config").arg(config).args(["certs", verb]).output().unwrap();
+    (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_is_broken_under_a_running_gateway_is_told_and_costs_nothing() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::start(named.address) else { return };
+    let live = world(&named, &pebble, "wildcard").start().await;
+    issued(&live).await;
+    let (shown, _) = certs(&live, "show");
+    assert!(shown.contains("this one, for every name") && shown.contains("*.home.arpa"), "{shown}");
+    let (said, code) = certs(&live, "verify");
+    assert_eq!(code, Some(0), "{said}");
+    for part in
+        ["it covers every name that the gateway answers to", "the running gateway serves", "good until"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+
+    let (file, certificate) =
+        (live.state_dir().join("acme/bundle.pem"), served(&live, "wiki.home.arpa").await);
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 3]).unwrap();
+    let (shown, _) = certs(&live, "show");
+    assert!(shown.contains("by the running gateway, and not what lies on disk"), "{shown}");
+    let (said, code) = certs(&live, "verify");
+    assert_eq!(code, Some(1), "{said}");
+    for part in ["bundle.pem", "the running gateway serves another certificate than the one in", "and until "]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(served(&live, "wiki.home.arpa").await, certificate);
 }
 
 /// A start after the failures were forgotten, so that the test need not wait for minutes.

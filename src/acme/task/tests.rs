@@ -131,11 +131,13 @@ async fn while_none_is_served_the_kept_one_is_looked_at_each_minute() {
     let status = house.says().await;
     assert!(why(&status).is_some_and(|why| why.contains(ASKED)), "{status:?}");
     assert!(!house.serves_its_own(), "it begins in nine days");
+    assert!(status.unusable.is_some_and(|why| why.contains("begins at 2026-11-10")));
 
     // The clock was behind. That is no change of any file, and the next try is minutes away.
     house.set_clock("2026-11-20T12:00:00");
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert!(house.serves_its_own());
+    assert_eq!(house.says().await.unusable, None);
     // Two thirds of its life later.
     let next = house.says().await.next.unwrap();
     assert!((at("2027-01-09T00:00:00")..at("2027-01-13T00:00:00")).contains(&next), "{next}");
