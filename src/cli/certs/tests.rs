@@ -215,8 +215,9 @@ fn each_source_of_certificates_tells_the_truth() {
                              one from https://acme-v02";
     const SERVES_NOTHING: &str = "serves     nothing: [tls] in ztgate.toml names certificates from elsewhere";
     const THIS: &str = "serves     this one, for every name";
-    type Before = fn(&House);
-    let cases: [(&str, Before, &[&str], &[&str], u8); 7] = [
+    /// What it is called, how it came about, what is shown, what is found, and how that ends.
+    type Case = (&'static str, fn(&House), &'static [&'static str], &'static [&'static str], u8);
+    let cases: [Case; 7] = [
         (
             "before the first one",
             |_| (),

@@ -20,15 +20,14 @@ pub fn on_disk(config: &Config, now: Timestamp) -> Vec<Finding> {
     let mut names = names.unwrap_or_default();
     names.sort_unstable();
     let private = || ca::verify(&config.state_dir, &config.zone, &names, now);
-    let roots = || ca::system_roots();
     let checked = match &config.tls {
         Tls::PrivateCa => private(),
         Tls::Files { certificate, key } => {
-            ca::verify_files(certificate, key, &Devices { names: &names, roots: &roots() }, now)
+            ca::verify_files(certificate, key, &Devices { names: &names, roots: &ca::system_roots() }, now)
         }
         Tls::Acme(acme) => {
             let (mut checked, is_served) =
-                bundle(config, acme, &Devices { names: &names, roots: &roots() }, now);
+                bundle(config, acme, &Devices { names: &names, roots: &ca::system_roots() }, now);
             if !is_served {
                 checked.extend(private());
             }
