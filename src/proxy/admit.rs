@@ -106,8 +106,8 @@ impl Admitted {
         }
     }
 
-    /// Whether a stream that was admitted earlier may still run: who it is, and by which right, is judged again whenever
-    /// anything changed. Free while nothing did.
+    /// Whether a stream that was admitted earlier may still run: who it is, by which right, and over what, is judged again
+    /// whenever anything changed. Free while nothing did.
     pub fn still_holds(&self, connection: &Connection) -> bool {
         let context = &connection.context;
         if context.is_current(self.generation.get()) {
@@ -119,7 +119,7 @@ impl Admitted {
             None => true,
             Some(route) => {
                 let at = context.clock.now();
-                today.site.route(route.name().as_str()).is_some()
+                today.site.route(route.name().as_str()).is_some_and(|now| connection.suits(&now.service))
                     && judge(&today, &who, route, self.method.as_str(), self.path.path(), at).is_ok()
             }
         };
