@@ -146,41 +146,49 @@ impl TrustPage<'_> {
         }
     }
 
+    /// The steps, in the makers' own words as far as these could be found:
+    /// - Apple Support 102390 (switching on full trust) and 102400 (a profile that is not installed within eight minutes is
+    ///   deleted). Where a Mac has the list of profiles differs by its version.
+    /// - Android since 11 opens no CA certificate by itself (developer.android.com/work/versions/android-11), and apps that
+    ///   are made for Android 7 or later trust none that was added (developer.android.com/privacy-and-security/security-config).
+    /// - Chromium's own certificate manager since 2025 (docs/linux/cert_management.md has the database behind it).
     fn platform(&self, platform: Platform, root: RootFacts<'_>) -> Markup {
         let profile = html! { a class="button" href="/trust/apple.mobileconfig" { "Get the profile" } };
         let certificate = html! { a class="button" href="/trust/root.crt" { "Get the certificate" } };
         match platform {
             Platform::Ios => html! {
                 ol {
-                    li { "In Safari: " (profile) }
-                    li { "Settings, “Profile Downloaded” near the top: Install." }
-                    li { "Settings, General, About, Certificate Trust Settings: switch on " b { (root.subject) } ". Without this step nothing changes." }
+                    li { "In Safari: " (profile) ", and Allow." }
+                    li { "Within eight minutes: Settings, “Profile Downloaded” near the top, Install. It is in General, VPN & Device Management, too." }
+                    li { "Settings, General, About, Certificate Trust Settings: under “Enable full trust for root certificates” switch on " b { (root.subject) } ". Without this step nothing changes." }
                 }
             },
             Platform::Mac => html! {
                 ol {
                     li { (profile) " and open it." }
-                    li { "System Settings, General, Device Management: open the profile, Install." }
+                    li { "System Settings, General, Device Management (on older ones Privacy & Security, Profiles): open the profile, Install." }
                     li { "If a browser still warns: Keychain Access, " b { (root.subject) } ", Trust: Always Trust." }
                 }
                 p { "An iPad that shows this: the steps are those of “iPhone and iPad” below." }
             },
             Platform::Android => html! {
                 ol {
-                    li { (certificate) }
-                    li { "Settings, search for “CA certificate” (under Security, Encryption and credentials): Install anyway, and choose " code { (self.zone) ".crt" } "." }
+                    li { (certificate) " and leave it in Downloads: opening it there does not install it." }
+                    li { "Settings, search for “CA certificate” (under Security, Encryption & credentials, Install a certificate)." }
+                    li { "CA certificate, Install anyway, and choose " code { (self.zone) ".crt" } "." }
                 }
-                p { "Chrome trusts it then. Many apps trust no root that was added: let those use http, which ZeroTier encrypts." }
+                p { "Chrome trusts it then. Most apps trust no root that was added: let those use http, which ZeroTier encrypts." }
             },
             Platform::Windows => html! {
                 p { "In PowerShell, as yourself. It checks the fingerprint first, and Windows asks once more:" }
                 code class="command" { (self.powershell(root)) }
-                p { "Edge, Chrome and most programs trust it then." }
+                p { "Edge, Chrome, Firefox and most programs trust it then." }
             },
             Platform::Linux => html! {
                 p { "In a terminal. It checks the fingerprint first:" }
                 code class="command" { (self.shell(root)) }
-                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor " (self.zone) ".crt" } ". Chromium has its own list: Settings, search for “certificates”, Import." }
+                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor " (self.zone) ".crt" } "." }
+                p { "Chrome and Chromium have a list of their own: Settings, Privacy and security, Security, Manage certificates; there Local certificates, Installed by you, Trusted certificates: Import " code { (self.zone) ".crt" } "." }
             },
             Platform::ChromeOs => html! {
                 ol {
@@ -191,16 +199,37 @@ impl TrustPage<'_> {
         }
     }
 
+    /// Firefox trusts what was added to the system since version 120 on Windows and the Mac
+    /// (support.mozilla.org/kb/automatically-trust-third-party-certificates). On Android it can, and does not by itself
+    /// (Fenix: `allowThirdPartyRootCerts` is false).
     fn firefox(&self, platform: Option<Platform>) -> Markup {
+        let by_system = html! {
+            "Firefox trusts what the system was taught, since version 120. If it warns all the same: Settings, search for “certificates”, "
+            "“Allow Firefox to automatically trust third-party root certificates you install”."
+        };
+        let android = html! {
+            "Install it as for Android, then: Settings, About Firefox, tap the logo five times; back, Secret Settings: Use third party CA certificates."
+        };
+        let own_list = html! {
+            ol {
+                li { a href="/trust/root.crt" { "Get the certificate" } "; if Firefox asks, tick “identify websites”, and you are done." }
+                li { "If it was only saved: Settings, search for “certificates”, View Certificates, Authorities, Import." }
+            }
+        };
         html! {
-            p { "Firefox keeps a list of its own beside the system's." }
-            @if platform == Some(Platform::Android) {
-                p { "Install it as for Android, then: Settings, About Firefox, tap the logo five times; back, Secret Settings: Use third party CA certificates." }
-            } @else {
-                ol {
-                    li { a href="/trust/root.crt" { "Get the certificate" } "; if Firefox asks, tick “identify websites”, and you are done." }
-                    li { "If it was only saved: Settings, search for “certificates”, View Certificates, Authorities, Import." }
-                }
+            @match platform {
+                Some(Platform::Windows | Platform::Mac) => p { (by_system) },
+                Some(Platform::Android) => p { (android) },
+                Some(_) => {
+                    p { "Firefox keeps a list of its own beside the system's." }
+                    (own_list)
+                },
+                None => {
+                    p { "On Windows and Mac: " (by_system) }
+                    p { "On Android: " (android) }
+                    p { "Elsewhere it keeps a list of its own beside the system's:" }
+                    (own_list)
+                },
             }
         }
     }
