@@ -116,7 +116,7 @@ impl TrustPage<'_> {
                 h2 { "Is it the right one?" }
                 div class="card" {
                     p { "The device shows the fingerprint before it installs, or " (root.subject) " in its list afterwards. It must be this:" }
-                    code class="command mono" { (root.sha256) }
+                    code class="command" { (in_pairs(root.sha256)) }
                     p {
                         "Compare it over another way than this page: the person in charge reads it from "
                         code { "ztgate certs show" } "."
@@ -188,12 +188,12 @@ impl TrustPage<'_> {
                 p { "In a terminal. It checks the fingerprint first:" }
                 code class="command" { (self.shell(root)) }
                 p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor " (self.zone) ".crt" } "." }
-                p { "Chrome and Chromium have a list of their own: Settings, Privacy and security, Security, Manage certificates; there Local certificates, Installed by you, Trusted certificates: Import " code { (self.zone) ".crt" } "." }
+                p { "Chrome and Chromium have a list of their own: Settings, Privacy and security, Security, Manage certificates; Local certificates, Installed by you, Trusted certificates: Import " code { (self.zone) ".crt" } "." }
             },
             Platform::ChromeOs => html! {
                 ol {
                     li { (certificate) }
-                    li { "Settings, Privacy and security, Security, Manage certificates, Authorities: Import, and tick “identifying websites”." }
+                    li { "Chrome's settings, search for “certificates”, Manage certificates: Local certificates, Installed by you, Trusted certificates: Import. Older ones: Authorities, Import, and tick “identifying websites”." }
                 }
             },
         }
@@ -259,6 +259,11 @@ impl TrustPage<'_> {
     }
 }
 
+/// A fingerprint that a narrow page breaks between two pairs and never within one, for it is compared by eye.
+fn in_pairs(sha256: &str) -> Markup {
+    html! { @for pair in sha256.split_inclusive(':') { (pair) wbr; } }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,9 +299,14 @@ mod tests {
             first.contains("On this device: iPhone and iPad") && first.contains("Certificate Trust Settings")
         );
         assert!(first.contains("href=\"/trust/apple.mobileconfig\"") && !first.contains("PowerShell"));
+        assert!(first.contains("AB:<wbr>CD:<wbr>EF"));
         let html = example(FIREFOX).html();
         let first = opened(&html);
         assert!(first.contains("On this device: Windows") && first.contains("<h2>Firefox</h2>"));
+        assert!(first.contains("since version 120") && !first.contains("Secret Settings"));
+        let html = example("Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0").html();
+        let first = opened(&html);
+        assert!(first.contains("Secret Settings") && !first.contains("since version 120"));
         let html = example("curl/8.14.1").html();
         assert!(!html.contains("On this device"));
         for platform in Platform::ALL {
