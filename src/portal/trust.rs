@@ -158,7 +158,7 @@ impl TrustPage<'_> {
         match platform {
             Platform::Ios => html! {
                 ol {
-                    li { "In Safari: " (profile) ", and Allow." }
+                    li { "In Safari: " (profile) " and allow it." }
                     li { "Within eight minutes: Settings, “Profile Downloaded” near the top, Install. It is in General, VPN & Device Management, too." }
                     li { "Settings, General, About, Certificate Trust Settings: under “Enable full trust for root certificates” switch on " b { (root.subject) } ". Without this step nothing changes." }
                 }
