@@ -39,7 +39,7 @@ impl Http {
         let mut roots = RootCertStore::empty();
         match ca {
             None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                roots = crate::ca::system_roots();
                 if roots.is_empty() {
                     return Err(AcmeError::NoRoots);
                 }

@@ -10,10 +10,12 @@ mod error;
 mod folder;
 mod http;
 mod issue;
+mod kept;
 mod names;
 mod schedule;
 mod task;
 
 pub use error::AcmeError;
+pub use kept::{KeptError, bundle, is_from, kept, read_kept};
 pub use names::wanted;
-pub use task::{AcmeStatus, Failure, Keeper, kept};
+pub use task::{AcmeStatus, Failure, Keeper};

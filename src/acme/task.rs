@@ -1,6 +1,5 @@
 //! The task that keeps a certificate: what is kept is served at once, a new one is asked for in time, and swapped in live.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::ca::{Certificates, CurrentCertificates};
+use crate::ca::CurrentCertificates;
 use crate::config::{Acme, Config, Tls};
 use crate::model::Clock;
 
@@ -16,6 +15,7 @@ use super::AcmeError;
 use super::challenge::Solver;
 use super::folder::Folder;
 use super::issue::{self, Job, issue};
+use super::kept::{is_from, read_kept};
 use super::names::{example_of, wanted};
 use super::schedule::{self, Life, Past, Reason, When};
 
@@ -34,6 +34,9 @@ pub struct AcmeStatus {
     pub next: Option<Timestamp>,
     /// Why the last try came to nothing; none once one succeeded.
     pub last_error: Option<Failure>,
+    /// Why the one that is kept is not served; none where it is, and before the first one.
+    #[serde(default)]
+    pub unusable: Option<String>,
 }
 
 /// Something that went wrong.
@@ -41,31 +44,6 @@ pub struct AcmeStatus {
 pub struct Failure {
     pub at: Timestamp,
     pub why: String,
-}
-
-/// The certificate that is kept from before, if it can be served now.
-pub fn kept(config: &Config, now: Timestamp) -> Option<Certificates> {
-    read_kept(config, now).unwrap_or_else(|why| {
-        tracing::warn!("the kept certificate cannot be served: {why}");
-        None
-    })
-}
-
-fn read_kept(config: &Config, now: Timestamp) -> Result<Option<Certificates>, String> {
-    let file = bundle(&config.state_dir);
-    if !file.exists() {
-        return Ok(None);
-    }
-    match Certificates::from_bundle(&file, now) {
-        Ok(certificates) if certificates.covers(&config.zone.name("gate")) => Ok(Some(certificates)),
-        Ok(_) => Err(format!("{} is for other names", file.display())),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Where the certificate and its key are kept.
-pub fn bundle(state_dir: &Path) -> PathBuf {
-    Folder::of(state_dir).bundle()
 }
 
 /// Keeps one certificate in force.
@@ -77,6 +55,8 @@ pub struct Keeper {
     past: Past,
     /// Since when the served certificate lacks something.
     lacking_since: Option<Timestamp>,
+    /// Why the one that is kept is not served.
+    unusable: Option<String>,
     jitter: f64,
     status: watch::Sender<AcmeStatus>,
 }
@@ -94,8 +74,17 @@ impl Keeper {
             Past::default()
         });
         let (status, told) = watch::channel(AcmeStatus::default());
-        let keeper =
-            Self { config, certificates, clock, folder, past, lacking_since: None, jitter: chance(), status };
+        let keeper = Self {
+            config,
+            certificates,
+            clock,
+            folder,
+            past,
+            lacking_since: None,
+            unusable: None,
+            jitter: chance(),
+            status,
+        };
         (keeper, told)
     }
 
@@ -135,26 +124,24 @@ impl Keeper {
     }
 
     fn when(&mut self, config: &Config, acme: &Acme, names: &[String], now: Timestamp) -> When {
-        // Valid again since the clock was set, say. Why it is not was said at the start.
-        if !self.serves()
-            && let Ok(Some(kept)) = read_kept(config, now)
-        {
-            self.certificates.replace(kept);
+        self.unusable = None;
+        if !self.serves() {
+            match read_kept(config, now) {
+                // Valid again since the clock was set, say.
+                Ok(Some(kept)) => self.certificates.replace(kept),
+                Ok(None) => {}
+                Err(why) => self.unusable = Some(why.to_string()),
+            }
         }
         let served = self.certificates.load();
         let life = served.begins().zip(served.ends()).map(|(begins, ends)| {
-            let whole = names.iter().all(|name| served.covers(&example_of(name))) && self.is_from(acme);
+            let whole = names.iter().all(|name| served.covers(&example_of(name)))
+                && is_from(&config.state_dir, &acme.directory);
             let since = self.lacking_since.unwrap_or(now).min(now);
             self.lacking_since = (!whole).then_some(since);
             Life { begins, ends, lacking_since: self.lacking_since }
         });
         schedule::next(life.as_ref(), &self.past, self.jitter, now)
-    }
-
-    /// Whether the bundle is from the server that the configuration names now.
-    fn is_from(&self, acme: &Acme) -> bool {
-        let bundle = self.folder.read_bundle().ok().flatten();
-        bundle.is_some_and(|bundle| bundle.starts_with(&issue::from(&acme.directory)))
     }
 
     async fn ask(&mut self, config: &Config, acme: &Acme, names: &[String]) {
@@ -205,6 +192,7 @@ impl Keeper {
             names: names.to_vec(),
             next: Some(when.at),
             last_error: failure.map(|(at, why)| Failure { at, why }),
+            unusable: self.unusable.clone(),
         });
     }
 }
@@ -218,3 +206,6 @@ fn chance() -> f64 {
         Err(_) => 0.5,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,9 @@ pub struct CertificatesStatus {
 pub struct CaStatus {
     /// The private CA's intermediate in use, as the SHA-256 of its certificate; `None` where certificates come from elsewhere.
     pub intermediate: Option<String>,
+    /// The certificate that every name gets where it comes from elsewhere, as its SHA-256.
+    #[serde(default)]
+    pub certificate: Option<String>,
     /// The end of that intermediate, or of the PEM file that is served.
     pub ends: Option<Timestamp>,
     pub root_ends: Option<Timestamp>,

@@ -94,4 +94,9 @@ impl CaError {
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied)
     }
+
+    /// Whether there simply is no such file.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
 }

@@ -32,6 +32,8 @@ pub(super) fn chain_in(file: &Path, text: &str) -> Result<Vec<CertificateDer<'st
 /// What is read out of one certificate.
 pub(super) struct Facts {
     pub subject: String,
+    /// Who signed it, by common name or organisation.
+    pub issuer: String,
     pub begins: Timestamp,
     pub ends: Timestamp,
     /// The DNS subtrees that it is constrained to.
@@ -73,6 +75,14 @@ pub(super) fn facts(file: &Path, certificate: &CertificateDer<'_>) -> Result<Fac
         subject: parsed
             .subject()
             .iter_common_name()
+            .next()
+            .and_then(|name| name.as_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+        issuer: parsed
+            .issuer()
+            .iter_common_name()
+            .chain(parsed.issuer().iter_organization())
             .next()
             .and_then(|name| name.as_str().ok())
             .unwrap_or_default()

@@ -60,8 +60,9 @@ const EXPORT: &str =
 const ROTATE: &str = "ztgate certs rotate";
 const NEW_CA: &str = "plan a new CA: stop the gateway, move STATE_DIR/certs away, start it, and have each device trust the new root";
 
-/// Looks at the CA of a state folder: the certificates, their keys, what they are confined to, and the clock.
-pub fn verify(state_dir: &Path, zone: &Zone, now: Timestamp) -> Vec<Checked> {
+/// Looks at the CA of a state folder: the certificates, their keys, what they are confined to, whether devices believe these
+/// names, and the clock.
+pub fn verify(state_dir: &Path, zone: &Zone, names: &[String], now: Timestamp) -> Vec<Checked> {
     let layout = match existing(state_dir) {
         Ok(layout) => layout,
         Err(error) => return vec![Checked::error(&error)],
@@ -70,7 +71,7 @@ pub fn verify(state_dir: &Path, zone: &Zone, now: Timestamp) -> Vec<Checked> {
     checked.extend(certificate("root", &layout.root, NEW_CA, now));
     checked.extend(certificate("intermediate", layout.issuer.certificate(), ROTATE, now));
     checked.push(match existing(state_dir).and_then(|layout| Ca::open(layout, zone, now)) {
-        Ok(ca) => together(&ca, now),
+        Ok(ca) => together(&ca, names, now),
         Err(error) => Checked::error(&error),
     });
     if let IssuerFiles::Together(_) = layout.issuer {
@@ -100,11 +101,18 @@ fn certificate(role: &str, file: &Path, renew: &str, now: Timestamp) -> Vec<Chec
         let what = format!("{}: not confined to the zone by critical constraints", file.display());
         Checked::wrong(what, "put it back from a backup; ztgate makes no such certificate")
     };
-    vec![confined, lasting(&format!("the {role}"), facts.begins, facts.ends, renew, now)]
+    let is_late = is_near_end(facts.ends, now);
+    vec![confined, lasting(&format!("the {role}"), (facts.begins, facts.ends), is_late, renew, now)]
 }
 
-/// How a certificate's validity stands to the clock.
-fn lasting(what: &str, begins: Timestamp, ends: Timestamp, renew: &str, now: Timestamp) -> Checked {
+/// How a certificate's validity stands to the clock. `is_late` says whether it should have been renewed by now.
+pub(super) fn lasting(
+    what: &str,
+    (begins, ends): (Timestamp, Timestamp),
+    is_late: bool,
+    renew: &str,
+    now: Timestamp,
+) -> Checked {
     const CLOCK: &str = "see whether the clock is right: timedatectl";
     let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
     if now < begins {
@@ -112,7 +120,7 @@ fn lasting(what: &str, begins: Timestamp, ends: Timestamp, renew: &str, now: Tim
     } else if now > ends {
         let mend = format!("{CLOCK}; if it is: {renew}");
         Checked::wrong(format!("{what} ended at {ends}, and the clock says {now}"), mend)
-    } else if is_near_end(ends, now) {
+    } else if is_late {
         Checked::advice(format!("{what} ends on {}", day(ends)), renew)
     } else {
         Checked::ok(format!("{what} is valid until {}", day(ends)))
@@ -125,8 +133,15 @@ pub fn is_near_end(ends: Timestamp, now: Timestamp) -> bool {
         < jiff::SignedDuration::try_from(mint::NEAR_END).unwrap_or(jiff::SignedDuration::MAX)
 }
 
-/// Whether the CA, which has just proved that it can sign for its zone, can sign for nothing else.
-fn together(ca: &Ca, now: Timestamp) -> Checked {
+/// Whether the CA, which has just proved that it can sign for its zone, can sign for each name, and for nothing else.
+fn together(ca: &Ca, names: &[String], now: Timestamp) -> Checked {
+    let refused: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| !ca.would_vouch_for(name, now)).collect();
+    // Who is out of its time vouches for nobody, and that is told already.
+    if !refused.is_empty() && ca.void(now).is_none() {
+        let what = format!("devices would not believe a certificate for {}", refused.join(", "));
+        return Checked::wrong(what, "give that service another name");
+    }
     for outside in ["example.org", "127.0.0.1"] {
         if ca.would_vouch_for(outside, now) {
             let what =
@@ -167,31 +182,6 @@ fn root_key(state_dir: &Path, layout: &Layout) -> Checked {
         },
         Err(error) => Checked::error(&error),
     }
-}
-
-/// Looks at PEM files of one's own: whether they could be served now, and for which of these names not.
-pub fn verify_files(certificate: &Path, key: &Path, names: &[String], now: Timestamp) -> Vec<Checked> {
-    let given = match super::Certificates::from_pem(certificate, key, now) {
-        Ok(given) => given,
-        Err(error) => return vec![Checked::error(&error)],
-    };
-    let mut checked = vec![Checked::ok(format!("{} and its key belong together", certificate.display()))];
-    if let Some(ends) = given.ends() {
-        let what = format!("{} is valid until {}", certificate.display(), ends.strftime("%Y-%m-%d"));
-        checked.push(if is_overdue(ends, now) {
-            Checked::advice(what, "renew it; a changed file is taken over at once")
-        } else {
-            Checked::ok(what)
-        });
-    }
-    let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !given.covers(name)).collect();
-    checked.push(if missing.is_empty() {
-        Checked::ok("it covers every name that the gateway answers to")
-    } else {
-        let what = format!("it does not cover {}", missing.join(", "));
-        Checked::wrong(what, "have it issued for these names too, or for the zone with a wildcard")
-    });
-    checked
 }
 
 /// Whether the renewal of a certificate from elsewhere was forgotten. Whoever has one for 90 days renews it with 30 left

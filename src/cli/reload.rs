@@ -58,7 +58,8 @@ impl Changes {
 /// What a running gateway follows: the configuration, and what the certificates are made of.
 fn paths(config: &Config) -> Vec<PathBuf> {
     let mut paths = config::watch_paths(config);
-    if config.tls == Tls::PrivateCa {
+    // Also where it only stands in for an ACME server.
+    if !matches!(config.tls, Tls::Files { .. }) {
         paths.push(ca::issuer_file(&config.state_dir));
     }
     paths

@@ -64,12 +64,13 @@ impl Inner {
     pub(super) fn renewed(&self, config: &Config, site: &Site) -> Result<Renewed, CaError> {
         let (current, now) = (self.certificates.load(), self.clock.now());
         let fresh = match &config.tls {
-            Tls::PrivateCa => {
+            // Also where it only stands in for an ACME server.
+            Tls::PrivateCa | Tls::Acme(_) if current.authority().is_some() => {
                 Ca::reopen(&config.state_dir, &config.zone, now).and_then(|ca| current.by(ca, site.names()))
             }
             // Whoever renews them leaves the paths as they are.
             Tls::Files { certificate, key } => Certificates::from_pem(certificate, key, now),
-            Tls::Acme(_) => current.renamed(site.names()),
+            Tls::PrivateCa | Tls::Acme(_) => current.renamed(site.names()),
         };
         match fresh {
             Ok(by) => {
@@ -105,6 +106,7 @@ impl Inner {
         let authority = certificates.authority();
         admin::CaStatus {
             intermediate: authority.map(|ca| ca::fingerprint(ca.intermediate())),
+            certificate: certificates.fingerprint(),
             ends: authority.map(Ca::ends).or_else(|| certificates.ends()),
             root_ends: authority.map(Ca::root_ends),
             error: self.certificate_fault.load_full().map(|why| why.to_string()),

@@ -116,7 +116,7 @@ impl TrustPage<'_> {
                 h2 { "Is it the right one?" }
                 div class="card" {
                     p { "The device shows the fingerprint before it installs, or " (root.subject) " in its list afterwards. It must be this:" }
-                    code class="command mono" { (root.sha256) }
+                    code class="command" { (in_pairs(root.sha256)) }
                     p {
                         "Compare it over another way than this page: the person in charge reads it from "
                         code { "ztgate certs show" } "."
@@ -146,61 +146,90 @@ impl TrustPage<'_> {
         }
     }
 
+    /// The steps, in the makers' own words as far as these could be found:
+    /// - Apple Support 102390 (switching on full trust) and 102400 (a profile that is not installed within eight minutes is
+    ///   deleted). Where a Mac has the list of profiles differs by its version.
+    /// - Android since 11 opens no CA certificate by itself (developer.android.com/work/versions/android-11), and apps that
+    ///   are made for Android 7 or later trust none that was added (developer.android.com/privacy-and-security/security-config).
+    /// - Chromium's own certificate manager since 2025 (docs/linux/cert_management.md has the database behind it).
     fn platform(&self, platform: Platform, root: RootFacts<'_>) -> Markup {
         let profile = html! { a class="button" href="/trust/apple.mobileconfig" { "Get the profile" } };
         let certificate = html! { a class="button" href="/trust/root.crt" { "Get the certificate" } };
         match platform {
             Platform::Ios => html! {
                 ol {
-                    li { "In Safari: " (profile) }
-                    li { "Settings, “Profile Downloaded” near the top: Install." }
-                    li { "Settings, General, About, Certificate Trust Settings: switch on " b { (root.subject) } ". Without this step nothing changes." }
+                    li { "In Safari: " (profile) " and allow it." }
+                    li { "Within eight minutes: Settings, “Profile Downloaded” near the top, Install. It is in General, VPN & Device Management, too." }
+                    li { "Settings, General, About, Certificate Trust Settings: under “Enable full trust for root certificates” switch on " b { (root.subject) } ". Without this step nothing changes." }
                 }
             },
             Platform::Mac => html! {
                 ol {
                     li { (profile) " and open it." }
-                    li { "System Settings, General, Device Management: open the profile, Install." }
+                    li { "System Settings, General, Device Management (on older ones Privacy & Security, Profiles): open the profile, Install." }
                     li { "If a browser still warns: Keychain Access, " b { (root.subject) } ", Trust: Always Trust." }
                 }
                 p { "An iPad that shows this: the steps are those of “iPhone and iPad” below." }
             },
             Platform::Android => html! {
                 ol {
-                    li { (certificate) }
-                    li { "Settings, search for “CA certificate” (under Security, Encryption and credentials): Install anyway, and choose " code { (self.zone) ".crt" } "." }
+                    li { (certificate) " and leave it in Downloads: opening it there does not install it." }
+                    li { "Settings, search for “CA certificate” (under Security, Encryption & credentials, Install a certificate)." }
+                    li { "CA certificate, Install anyway, and choose " code { (self.zone) ".crt" } "." }
                 }
-                p { "Chrome trusts it then. Many apps trust no root that was added: let those use http, which ZeroTier encrypts." }
+                p { "Chrome trusts it then. Most apps trust no root that was added: let those use http, which ZeroTier encrypts." }
             },
             Platform::Windows => html! {
                 p { "In PowerShell, as yourself. It checks the fingerprint first, and Windows asks once more:" }
                 code class="command" { (self.powershell(root)) }
-                p { "Edge, Chrome and most programs trust it then." }
+                p { "Edge, Chrome, Firefox and most programs trust it then." }
             },
             Platform::Linux => html! {
                 p { "In a terminal. It checks the fingerprint first:" }
                 code class="command" { (self.shell(root)) }
-                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor " (self.zone) ".crt" } ". Chromium has its own list: Settings, search for “certificates”, Import." }
+                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor " (self.zone) ".crt" } "." }
+                p { "Chrome and Chromium have a list of their own: Settings, Privacy and security, Security, Manage certificates; Local certificates, Installed by you, Trusted certificates: Import " code { (self.zone) ".crt" } "." }
             },
             Platform::ChromeOs => html! {
                 ol {
                     li { (certificate) }
-                    li { "Settings, Privacy and security, Security, Manage certificates, Authorities: Import, and tick “identifying websites”." }
+                    li { "Chrome's settings, search for “certificates”, Manage certificates: Local certificates, Installed by you, Trusted certificates: Import. Older ones: Authorities, Import, and tick “identifying websites”." }
                 }
             },
         }
     }
 
+    /// Firefox trusts what was added to the system since version 120 on Windows and the Mac
+    /// (support.mozilla.org/kb/automatically-trust-third-party-certificates). On Android it can, and does not by itself
+    /// (Fenix: `allowThirdPartyRootCerts` is false).
     fn firefox(&self, platform: Option<Platform>) -> Markup {
+        let by_system = html! {
+            "Firefox trusts what the system was taught, since version 120. If it warns all the same: Settings, search for “certificates”, "
+            "“Allow Firefox to automatically trust third-party root certificates you install”."
+        };
+        let android = html! {
+            "Install it as for Android, then: Settings, About Firefox, tap the logo five times; back, Secret Settings: Use third party CA certificates."
+        };
+        let own_list = html! {
+            ol {
+                li { a href="/trust/root.crt" { "Get the certificate" } "; if Firefox asks, tick “identify websites”, and you are done." }
+                li { "If it was only saved: Settings, search for “certificates”, View Certificates, Authorities, Import." }
+            }
+        };
         html! {
-            p { "Firefox keeps a list of its own beside the system's." }
-            @if platform == Some(Platform::Android) {
-                p { "Install it as for Android, then: Settings, About Firefox, tap the logo five times; back, Secret Settings: Use third party CA certificates." }
-            } @else {
-                ol {
-                    li { a href="/trust/root.crt" { "Get the certificate" } "; if Firefox asks, tick “identify websites”, and you are done." }
-                    li { "If it was only saved: Settings, search for “certificates”, View Certificates, Authorities, Import." }
-                }
+            @match platform {
+                Some(Platform::Windows | Platform::Mac) => p { (by_system) },
+                Some(Platform::Android) => p { (android) },
+                Some(_) => {
+                    p { "Firefox keeps a list of its own beside the system's." }
+                    (own_list)
+                },
+                None => {
+                    p { "On Windows and Mac: " (by_system) }
+                    p { "On Android: " (android) }
+                    p { "Elsewhere it keeps a list of its own beside the system's:" }
+                    (own_list)
+                },
             }
         }
     }
@@ -228,6 +257,11 @@ impl TrustPage<'_> {
             http = self.http,
         )
     }
+}
+
+/// A fingerprint that a narrow page breaks between two pairs and never within one, for it is compared by eye.
+fn in_pairs(sha256: &str) -> Markup {
+    html! { @for pair in sha256.split_inclusive(':') { (pair) wbr; } }
 }
 
 #[cfg(test)]
@@ -265,9 +299,14 @@ mod tests {
             first.contains("On this device: iPhone and iPad") && first.contains("Certificate Trust Settings")
         );
         assert!(first.contains("href=\"/trust/apple.mobileconfig\"") && !first.contains("PowerShell"));
+        assert!(first.contains("AB:<wbr>CD:<wbr>EF"));
         let html = example(FIREFOX).html();
         let first = opened(&html);
         assert!(first.contains("On this device: Windows") && first.contains("<h2>Firefox</h2>"));
+        assert!(first.contains("since version 120") && !first.contains("Secret Settings"));
+        let html = example("Mozilla/5.0 (Android 15; Mobile; rv:140.0) Gecko/140.0 Firefox/140.0").html();
+        let first = opened(&html);
+        assert!(first.contains("Secret Settings") && !first.contains("since version 120"));
         let html = example("curl/8.14.1").html();
         assert!(!html.contains("On this device"));
         for platform in Platform::ALL {

@@ -119,8 +119,8 @@ impl Admitted {
         }
     }
 
-    /// Whether a stream that was admitted earlier may still run: who it is, and by which right, is judged again whenever
-    /// anything changed. Free while nothing did.
+    /// Whether a stream that was admitted earlier may still run: who it is, by which right, and over what, is judged again
+    /// whenever anything changed. Free while nothing did.
     pub fn still_holds(&self, connection: &Connection) -> bool {
         let context = &connection.context;
         if context.is_current(self.generation.get()) {
@@ -134,7 +134,8 @@ impl Admitted {
                 let at = context.clock.now();
                 let granted = judge(&today, &who, route, self.method.as_str(), self.path.path(), at);
                 self.roles.set(granted.as_ref().map_or(&[], |granted| granted.roles));
-                today.site.route(route.name().as_str()).is_some() && granted.is_ok()
+                let is_there = today.site.route(route.name().as_str());
+                is_there.is_some_and(|now| connection.suits(&now.service)) && granted.is_ok()
             }
         };
         if holds {

@@ -19,9 +19,10 @@ use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
 use crate::audit::Ending;
+use crate::config::Service;
 use crate::identity::{IdentityRefusal, Member, identify};
 use crate::linux::socket::PeerEnd;
-use crate::model::{Label, Lane, Mac, MemberId, RefusalCode, RequestId};
+use crate::model::{Label, Lane, Mac, MemberId, RefusalCode, RequestId, TlsVersion};
 use crate::policy::Subject;
 
 use super::accept::Accepted;
@@ -55,11 +56,15 @@ pub struct Connection {
     pub member: Option<MemberId>,
     /// The TLS server name, in lower case.
     pub sni: RefCell<Option<Box<str>>>,
+    /// The version of TLS that was agreed on; none before that, and on the plain lane.
+    pub tls: Cell<Option<TlsVersion>>,
     pub clock: Arc<HeadClock>,
     identity: RefCell<Option<Cached>>,
     /// It was let in once; from then on, being let in no more ends it.
     was_let_in: Cell<bool>,
     cut: Cell<Option<Ending>>,
+    /// It takes no more requests, and ends once those under way have.
+    is_retired: Cell<bool>,
     /// The task that serves the connection.
     task: RefCell<Option<Waker>>,
     tunnels: Notify,
@@ -106,10 +111,12 @@ impl Connection {
             origin: accepted.origin,
             member: accepted.origin.member(snapshot.roster.network),
             sni: RefCell::default(),
+            tls: Cell::default(),
             clock: HeadClock::new(),
             identity: RefCell::default(),
             was_let_in: Cell::default(),
             cut: Cell::default(),
+            is_retired: Cell::default(),
             task: RefCell::default(),
             tunnels: Notify::new(),
             is_h2: Cell::default(),
@@ -160,6 +167,25 @@ impl Connection {
             self.wake();
             self.tunnels.notify_waiters();
         }
+    }
+
+    /// Whether a service takes what comes over this connection. What the handshake asked for may be less than the service
+    /// asks for by now, or than it asks of whoever was let in since.
+    pub fn suits(&self, service: &Service) -> bool {
+        match self.lane {
+            Lane::Http => service.plain_http,
+            Lane::Https => self.tls.get().is_some_and(|agreed| agreed >= service.min_tls),
+        }
+    }
+
+    /// Ends the connection in order, once what is under way on it has ended.
+    pub fn retire(&self) {
+        self.is_retired.set(true);
+        self.wake();
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.get() || self.context.stopped.get()
     }
 
     /// Has the connection's task look at what it should do: end, or end in order.
@@ -324,7 +350,7 @@ where
     builder.max_header_size(64 << 10);
     let answer = answer(connection);
     let served = builder.serve_connection(io, service_fn(answer)).with_upgrades();
-    to_its_end(&connection.context, served, |served| served.graceful_shutdown()).await;
+    to_its_end(connection, served, |served| served.graceful_shutdown()).await;
 }
 
 async fn h2(connection: &Rc<Connection>, stream: TlsStream<TcpStream>) {
@@ -343,16 +369,16 @@ async fn h2(connection: &Rc<Connection>, stream: TlsStream<TcpStream>) {
         .enable_connect_protocol();
     let answer = answer(connection);
     let served = builder.serve_connection(io, service_fn(answer));
-    to_its_end(&connection.context, served, |served| served.graceful_shutdown()).await;
+    to_its_end(connection, served, |served| served.graceful_shutdown()).await;
 }
 
 /// Serves until there is nothing more to serve; once the gateway stops, no longer than what is under way. How a connection
 /// ends is in the records of its requests.
-async fn to_its_end<C: Future>(context: &Context, served: C, end_soon: impl Fn(Pin<&mut C>)) {
+async fn to_its_end<C: Future>(connection: &Connection, served: C, end_soon: impl Fn(Pin<&mut C>)) {
     let mut served = pin!(served);
     let mut stopping = false;
     poll_fn(|cx| {
-        if context.stopped.get() && !std::mem::replace(&mut stopping, true) {
+        if connection.is_retired() && !std::mem::replace(&mut stopping, true) {
             end_soon(served.as_mut());
         }
         served.as_mut().poll(cx).map(|_| ())

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use rustls::{AlertDescription, InvalidMessage};
+use rustls::{AlertDescription, InvalidMessage, ProtocolVersion};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::model::MemberId;
+use crate::model::{MemberId, TlsVersion};
 
 use super::connection::Connection;
 
@@ -28,6 +28,7 @@ pub async fn shake_hands(connection: &Rc<Connection>, stream: TcpStream) -> Opti
     let stats = &connection.context.stats;
     match outcome {
         Ok(stream) => {
+            connection.tls.set(stream.get_ref().1.protocol_version().map(version));
             if let Some(member) = connection.member {
                 stats.distrust().forget(member);
             }
@@ -59,6 +60,14 @@ async fn negotiate(connection: &Rc<Connection>, stream: TcpStream) -> Result<Tls
         Ok(_) => context.tls.get(handshake),
     };
     start.into_stream(config.clone()).await
+}
+
+/// What was agreed on: nothing older than TLS 1.2 is ever offered.
+fn version(agreed: ProtocolVersion) -> TlsVersion {
+    match agreed {
+        ProtocolVersion::TLSv1_3 => TlsVersion::V1_3,
+        _ => TlsVersion::V1_2,
+    }
 }
 
 /// Why a handshake came to nothing.

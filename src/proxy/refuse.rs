@@ -130,7 +130,7 @@ pub fn refuse(mut entry: Entry, client: Client, refusal: &Refusal) -> Response<P
     let text = if form == Form::Json { page.json() } else { page.html() };
     let mut response = own(&mut entry, &client, form, refusal.code.status(), text);
     response.headers_mut().insert(REFUSAL, HeaderValue::from_static(refusal.code.as_str()));
-    if refusal.code == RefusalCode::BadRequest {
+    if refusal.code == RefusalCode::BadRequest || connection.is_retired() {
         client.hang_up(response.headers_mut());
     }
     if refusal.code.status() == StatusCode::SERVICE_UNAVAILABLE

@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::model::{Lane, RefusalCode};
+use crate::routes::Target;
 
 use super::admit::{Admitted, admit};
 use super::authority::{self, Door};
@@ -83,6 +84,7 @@ fn judge<B>(
         return Err(Refusal::of(RefusalCode::UnknownName).for_host(&asked.host));
     };
     entry.target(target);
+    fits(connection, target)?;
 
     check(request).map_err(|why| Refusal::because(RefusalCode::BadRequest, why.to_owned()))?;
 
@@ -90,6 +92,20 @@ fn judge<B>(
         entry.rule(denied.rule.as_ref());
         Refusal::of(denied.code).for_service(target)
     })
+}
+
+/// Whether this connection will do for the name, as its handshake would be judged now. Whoever connects anew is told by TLS
+/// itself, or agrees on more.
+fn fits(connection: &Connection, target: &Target) -> Result<(), Refusal> {
+    match target {
+        // On the plain lane it is sent to the other one.
+        Target::Service(route) if connection.lane == Lane::Https && !connection.suits(&route.service) => {
+            connection.retire();
+            let why = "this connection's TLS is older than the service takes by now; connect anew";
+            Err(Refusal::because(RefusalCode::UnknownName, why.to_owned()).for_service(target))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The longest method that anybody registered has 17 letters (UPDATEREDIRECTREF, RFC 4437).

@@ -6,10 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::{CertificateDer, ServerName};
+use jiff::SignedDuration;
+use rustls::DigitallySignedStruct as Signed;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use ztgate::admin::CertificatesStatus;
+use ztgate::linux::clock::SystemClock;
+use ztgate::model::{Clock, ManualClock};
 
 use crate::real::named::{Named, WRONG_SECRET, write_secret};
 use crate::real::pebble::Pebble;
@@ -259,6 +264,29 @@ async fn what_the_server_believes_still_is_not_proved_again() {
     assert_eq!((certificates(&pebble), accounts(&pebble)), (2, 1), "{}", pebble.log());
 }
 
+/// What came is not valid by our clock; it is fetched again once that is right, and not ordered again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_wrong_costs_no_second_certificate() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::stopped(named.address) else { return };
+    let mut pebble = pebble.with("PEBBLE_VA_ALWAYS_VALID", "1");
+    pebble.resume();
+    // Nobody looks for the records, which a name server would not take from a clock that is so wrong.
+    let tls = pebble.paragraph("");
+    let behind = Arc::new(ManualClock::at(SystemClock.now() - SignedDuration::from_hours(400 * 24)));
+    let draft = World::new().member("phone").service("wiki", echo()).clock(behind.clone());
+    let mut live = draft.gateway_lines(&format!("{tls}[nameserver]\nhook = \"/bin/true\"\n")).start().await;
+    let status = failed(&live, "check the clock (timedatectl)").await;
+    assert!(status.ends.is_none() && status.serves.contains("private CA"), "{status:?}");
+    assert!(live.state_dir().join("acme/order.json").exists(), "the order is kept");
+
+    // And on, for it stands still otherwise.
+    behind.advance(Duration::from_secs(400 * 24 * 3600 + 60));
+    forget_failures(&mut live).await;
+    issued(&live).await;
+    assert_eq!((orders(&pebble), certificates(&pebble)), (1, 1), "{}", pebble.log());
+}
+
 /// A server that gives an account and takes no order for two hours.
 async fn limited(pair: Pair) -> (std::net::SocketAddr, Arc<AtomicUsize>) {
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -317,13 +345,21 @@ async fn a_server_that_wants_fewer_requests_gets_them() {
     let draft = World::new().member("phone").service("wiki", echo());
     pair.write_certificate(draft.folder());
     let (address, asked) = limited(pair).await;
-    let tls = format!("[tls]\nacme = \"https://{address}/dir\"\nca = \"certificate.pem\"\n");
+    let tls =
+        format!("[tls]\nacme = \"https://{address}/dir\"\nca = \"certificate.pem\"\nnames = \"each\"\n");
     let mut live = draft.gateway_lines(&format!("{tls}[nameserver]\nhook = \"/bin/true\"\n")).start().await;
     let status = failed(&live, "wants fewer requests (too many certificates").await;
     let wait = status.acme.unwrap().next.unwrap().duration_since(live.gateway().status().now);
     assert!((7100..=7200).contains(&wait.as_secs()), "{wait:?}");
     live.restart().await;
     failed(&live, "wants fewer requests").await;
+    // New names, which a failure would not keep waiting, are no excuse either.
+    live.reload(|plan| plan.service("films", &echo(), "")).await.unwrap();
+    let status = until(&live, "waiting for films", |status| {
+        status.acme.as_ref().is_some_and(|acme| acme.names.len() == 3 && acme.last_error.is_none())
+    });
+    let next = status.await.acme.unwrap().next.unwrap();
+    assert!(next.duration_since(live.gateway().status().now).as_secs() > 7000, "{next}");
     assert_eq!(asked.load(Ordering::Relaxed), 1, "not once more");
 }
 
@@ -335,6 +371,12 @@ async fn the_private_ca_serves_until_the_first_one_is_there() {
     let status = failed(&live, "cannot be reached").await;
     assert!(status.ends.is_none() && status.serves.contains("private CA"), "{status:?}");
     assert_eq!(names(&served(&live, "wiki.home.arpa").await), ["wiki.home.arpa"]);
+    live.from("phone").get("gate", "/trust").await.is(200).says("/trust/root.crt");
+    let (said, code) = certs(&live, "verify");
+    assert_eq!(code, Some(0), "{said}");
+    for part in ["there is no certificate from", "the running gateway signs with", "cannot be reached"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
 
     pebble.resume();
     write_secret(live.folder(), WRONG_SECRET);
@@ -344,6 +386,47 @@ async fn the_private_ca_serves_until_the_first_one_is_there() {
     named.paragraph(live.folder(), "");
     forget_failures(&mut live).await;
     issued(&live).await;
+    // No longer, though there is still a root to give.
+    live.from("phone").get("gate", "/trust").await.is(200).says("ask the person in charge");
+}
+
+/// What `ztgate certs` prints beside this gateway, and how it ends.
+fn certs(live: &Live, verb: &str) -> (String, Option<i32>) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ztgate"));
+    let config = live.folder().join("ztgate.toml");
+    let output = command.arg("--config").arg(config).args(["certs", verb]).output().unwrap();
+    (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_is_broken_under_a_running_gateway_is_told_and_costs_nothing() {
+    let Some(named) = Named::start(ZONE) else { return };
+    let Some(pebble) = Pebble::start(named.address) else { return };
+    let live = world(&named, &pebble, "wildcard").start().await;
+    issued(&live).await;
+    let (shown, _) = certs(&live, "show");
+    assert!(shown.contains("this one, for every name") && shown.contains("*.home.arpa"), "{shown}");
+    let (said, code) = certs(&live, "verify");
+    assert_eq!(code, Some(0), "{said}");
+    for part in
+        ["it covers every name that the gateway answers to", "the running gateway serves", "good until"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+
+    let (file, certificate) =
+        (live.state_dir().join("acme/bundle.pem"), served(&live, "wiki.home.arpa").await);
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 3]).unwrap();
+    let (shown, _) = certs(&live, "show");
+    assert!(shown.contains("by the running gateway, and not what lies on disk"), "{shown}");
+    let (said, code) = certs(&live, "verify");
+    assert_eq!(code, Some(1), "{said}");
+    for part in ["bundle.pem", "the running gateway serves another certificate than the one in", "and until "]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(served(&live, "wiki.home.arpa").await, certificate);
 }
 
 /// A start after the failures were forgotten, so that the test need not wait for minutes.
@@ -406,34 +489,26 @@ async fn challenges_that_a_crash_left_are_removed() {
 #[derive(Debug)]
 struct Anything;
 
-impl rustls::client::danger::ServerCertVerifier for Anything {
+type Signature = Result<HandshakeSignatureValid, rustls::Error>;
+
+impl ServerCertVerifier for Anything {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &Signed) -> Signature {
+        Ok(HandshakeSignatureValid::assertion())
     }
 
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &Signed) -> Signature {
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {

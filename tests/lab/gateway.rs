@@ -13,7 +13,7 @@ use crate::upstream::UPSTREAM;
 
 /// A member asks its controller for its configuration at least so often, told or not: once a minute
 /// (ZT_NETWORK_AUTOCONF_DELAY), looked at every half.
-const BY_ITSELF: Duration = Duration::from_secs(95);
+pub const BY_ITSELF: Duration = Duration::from_secs(95);
 
 /// With which of root's privileges `ztgate run` runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,14 @@ impl Gateway {
         let report: Value = serde_json::from_slice(&self.ztgate(&["doctor", "--json"]).stdout).unwrap();
         let findings = report["findings"].as_array().unwrap();
         findings.iter().filter(|it| it["grade"] != "ok").map(ToString::to_string).collect()
+    }
+
+    /// The finding of one of the checks of `dns doctor`.
+    pub fn doctors_word(&self, check: &str) -> Value {
+        let report: Value =
+            serde_json::from_slice(&self.ztgate(&["dns", "doctor", "--json"]).stdout).unwrap();
+        let mut findings = report["findings"].as_array().unwrap().iter();
+        findings.find(|it| it["check"] == check).unwrap_or_else(|| panic!("no {check}: {report}")).clone()
     }
 
     /// What a command prints as JSON.

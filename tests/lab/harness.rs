@@ -226,6 +226,13 @@ impl Lab {
         serde_json::from_str(&said).unwrap_or(Value::Null)
     }
 
+    /// What the node's own command line says on a machine.
+    pub fn cli(&self, host: Host, words: &[&str]) -> String {
+        let program = Path::new(&std::env::var_os("ZTBIN").unwrap()).join("zerotier-cli");
+        let home = format!("-D{}", self.home(host).display());
+        text(host.command(program).arg(home).args(words))
+    }
+
     /// Changes a member's record at the controller.
     pub fn set_member(&self, host: Host, body: &Value) {
         let path = format!("/controller/network/{NETWORK}/member/{}", host.id);
@@ -282,6 +289,16 @@ impl Drop for Lab {
     fn drop(&mut self) {
         self.sh(&["down"]);
     }
+}
+
+/// Whether this machine has a program, after a line that says so if it has not.
+pub fn has(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&paths).any(|folder| folder.join(program).is_file());
+    if !is_there {
+        println!("  skipped: {program} is not here");
+    }
+    is_there
 }
 
 /// What a program prints; it has to succeed.

@@ -24,6 +24,8 @@ mod film;
 mod gateway;
 mod harness;
 mod identity;
+mod names;
+mod push;
 mod revoke;
 mod settings;
 mod upstream;
@@ -49,6 +51,10 @@ const FLOWS: &[(&str, Flow)] = &[
     ("a revocation waits for its controller", revoke::a_revocation_waits_for_its_controller),
     ("sync tells an edit at the controller", admit::sync_tells_an_edit_at_the_controller),
     ("listeners follow the device", device::listeners_follow_the_device),
+    ("names: members find services and each other", names::members_find_services_and_each_other),
+    ("names: who is not let in hears nothing", names::who_is_not_let_in_hears_nothing),
+    ("names: a revoked device hears none whatever restarts", names::a_revoked_device_hears_none),
+    ("names: members are told whom to ask", push::members_are_told_whom_to_ask),
     ("a bridge stops everybody unless neighbours are pinned", settings::a_bridge_stops_everybody),
     ("a public network stops everybody", settings::a_public_network_stops_everybody),
     ("the node's token is read live", settings::the_token_is_read_live),

@@ -1,10 +1,15 @@
 //! The verb as it is typed, on a state folder of its own.
 
+use std::os::unix::fs::PermissionsExt;
+
 use clap::Parser;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use super::*;
 use crate::ca::{Ca, CaError};
 
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+const BUNDLE: &str = "state/acme/bundle.pem";
 const NOW: &str = "2026-11-02T12:00:00Z";
 
 /// A configuration and the CA of its state folder.
@@ -33,16 +38,49 @@ impl House {
         house
     }
 
+    /// One whose certificates come from an ACME server; the private CA stands in.
+    fn with_acme() -> Self {
+        let house = Self::with_ca();
+        house.configure("[tls]\nacme = \"letsencrypt\"\n[nameserver]\nhook = \"/bin/true\"\n");
+        house
+    }
+
+    /// Adds lines to the configuration.
+    fn configure(&self, lines: &str) {
+        let file = self.at("ztgate.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{text}{lines}")).unwrap();
+    }
+
+    /// Keeps what came from that server: key, then a chain that begins and ends so, for these names.
+    fn keep(&self, directory: &str, names: &[&str], (begins, ends): (i32, i32)) {
+        let mut issuer = CertificateParams::new(Vec::new()).unwrap();
+        issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        (params.not_before, params.not_after) =
+            (rcgen::date_time_ymd(begins, 1, 1), rcgen::date_time_ymd(ends, 1, 1));
+        let chain = format!("{}{}", params.signed_by(&key, &issuer).unwrap().pem(), issuer.pem());
+        self.write_private(BUNDLE, &format!("From: {directory}\n{}{chain}", key.serialize_pem()));
+    }
+
+    fn write_private(&self, name: &str, text: &str) {
+        let file = self.at(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
     fn at(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes a passphrase as a private file.
     fn passphrase(&self, words: &str) -> String {
-        let file = self.at("passphrase");
-        std::fs::write(&file, format!("{words}\n")).unwrap();
-        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        file.display().to_string()
+        self.write_private("passphrase", &format!("{words}\n"));
+        self.at("passphrase").display().to_string()
     }
 
     fn says(&self, line: &[&str]) -> anyhow::Result<(String, ExitCode)> {
@@ -167,4 +205,130 @@ fn what_is_wrong_on_disk_ends_with_1_and_says_what_to_type() {
     let (json, _) = house.says(&["verify", "--json"]).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(json["findings"].as_array().unwrap().iter().any(|one| one["grade"] == "bad"), "{json}");
+}
+
+/// What each source of certificates has to say for itself: what is shown, what is found, and how that ends.
+#[test]
+fn each_source_of_certificates_tells_the_truth() {
+    const ALL: &[&str] = &["home.arpa", "*.home.arpa"];
+    const STANDS_IN: &str = "serves     a certificate of 90 days for each name, made and renewed in memory, until there is \
+                             one from https://acme-v02";
+    const SERVES_NOTHING: &str = "serves     nothing: [tls] in ztgate.toml names certificates from elsewhere";
+    const THIS: &str = "serves     this one, for every name";
+    /// What it is called, how it came about, what is shown, what is found, and how that ends.
+    type Case = (&'static str, fn(&House), &'static [&'static str], &'static [&'static str], u8);
+    let cases: [Case; 7] = [
+        (
+            "before the first one",
+            |_| (),
+            &["root         ztgate root", STANDS_IN],
+            &["there is no certificate from https://acme-v02", "the intermediate is valid until", "warn"],
+            0,
+        ),
+        (
+            "one that can be served",
+            |house| house.keep(LETS_ENCRYPT, ALL, (2026, 2027)),
+            &["served       rcgen", "names      home.arpa, *.home.arpa", THIS, SERVES_NOTHING],
+            &[
+                "bundle.pem and its key belong together",
+                "bundle.pem is valid until 2027-01-01",
+                "it covers every name",
+                "whom this machine does not trust",
+            ],
+            0,
+        ),
+        (
+            "one from the server before",
+            |house| house.keep("https://staging.example/directory", ALL, (2026, 2027)),
+            &[THIS],
+            &["is not from https://acme-v02.api.letsencrypt.org/directory, which ztgate.toml names now"],
+            0,
+        ),
+        (
+            "one that ended",
+            |house| house.keep(LETS_ENCRYPT, ALL, (2025, 2026)),
+            &["2025-01-01 to 2026-01-01, ended", "error      ", "serves     nothing\n", STANDS_IN],
+            &[
+                "bundle.pem ended at 2026-01-01T00:00:00Z",
+                "where a gateway starts with that",
+                "ztgate status",
+            ],
+            1,
+        ),
+        (
+            "one that has not begun",
+            |house| house.keep(LETS_ENCRYPT, ALL, (2027, 2028)),
+            &["2027-01-01 to 2028-01-01, not begun", STANDS_IN],
+            &["bundle.pem begins at 2027-01-01T00:00:00Z", "timedatectl"],
+            1,
+        ),
+        (
+            "one for other names",
+            |house| house.keep(LETS_ENCRYPT, &["example.org"], (2026, 2027)),
+            &["is for other names than the zone's", STANDS_IN],
+            &["it does not cover gate.home.arpa, wiki.home.arpa"],
+            1,
+        ),
+        (
+            "half of one",
+            |house| {
+                house.keep(LETS_ENCRYPT, ALL, (2026, 2027));
+                let whole = std::fs::read_to_string(house.at(BUNDLE)).unwrap();
+                house.write_private(BUNDLE, &whole[..whole.len() / 3]);
+            },
+            &["served       none", "error      ", "serves     nothing", STANDS_IN],
+            &[
+                "no certificate",
+                "where a gateway starts with that",
+                "key, intermediate and root belong together",
+            ],
+            1,
+        ),
+    ];
+    for (what, before, shown, found, code) in cases {
+        let house = House::with_acme();
+        house.configure("[service.wiki]\nupstream = \"http://127.0.0.1:8080\"\n");
+        before(&house);
+        let (text, json) = (house.said(&["show"]), house.said(&["show", "--json"]));
+        for part in shown {
+            assert!(text.contains(part), "{what}: {part} in {text}");
+        }
+        let json: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+        assert_eq!(json.iter().filter(|one| one["serves"].is_string()).count(), 1, "{what}: {json:#?}");
+        assert_eq!(json.iter().any(|one| one["error"].is_string()), code == 1, "{what}: {json:#?}");
+
+        let (text, ended) = house.says(&["verify"]).unwrap();
+        assert_eq!(ended, ExitCode::from(code), "{what}: {text}");
+        for part in found {
+            assert!(text.contains(part), "{what}: {part} in {text}");
+        }
+        assert_eq!(text.contains("bad "), code == 1, "{what}: {text}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_served_are_shown_with_the_reason() {
+    let house = House::new();
+    house.configure("[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n");
+    let text = house.said(&["show"]);
+    assert!(
+        text.contains("served       none") && text.contains("error      ") && !text.contains("CA"),
+        "{text}"
+    );
+    let (text, code) = house.says(&["verify"]).unwrap();
+    assert!(code == ExitCode::from(1) && text.contains("c.pem: No such file"), "{text}");
+
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["gate.home.arpa".to_owned()]).unwrap().self_signed(&key).unwrap();
+    house.write_private("c.pem", &certificate.pem());
+    house.write_private("k.pem", &KeyPair::generate().unwrap().serialize_pem());
+    let text = house.said(&["show"]);
+    assert!(
+        text.contains("is not the key of the first certificate") && text.contains("serves     nothing"),
+        "{text}"
+    );
+    house.write_private("k.pem", &key.serialize_pem());
+    let text = house.said(&["show"]);
+    assert!(text.contains("serves     this one") && !text.contains("error"), "{text}");
 }

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 
 use crate::admin::Status;
-use crate::ca;
 use crate::cli::doctor::{Check, Report, certificates};
 use crate::cli::style::Style;
 use crate::config::Tls;
@@ -27,18 +26,19 @@ pub fn run(
     style: Style,
 ) -> anyhow::Result<ExitCode> {
     let config = crate::cli::load(file)?;
-    if let Err(error) = ca::describe(&config.state_dir)
-        && config.tls == Tls::PrivateCa
-        && error.is_denied()
-    {
+    if let Some(why) = certificates::unseen(&config, now) {
         // Nobody knows, which is neither right nor wrong.
-        anyhow::bail!("{error}; type: sudo ztgate certs verify");
+        anyhow::bail!("{why}; type: sudo ztgate certs verify");
     }
     let running: Result<Status, _> = crate::cli::ask::gateway(file, "/status");
     let report = Report::of([
         Check::new("on disk", || certificates::on_disk(&config, now)),
         Check::new("in use", || {
             running.iter().flat_map(|status| certificates::in_use(&config, status)).collect()
+        }),
+        Check::new("asked for", || match config.tls {
+            Tls::Acme(_) => certificates::asked_for(&running),
+            _ => Vec::new(),
         }),
     ]);
     if args.json {

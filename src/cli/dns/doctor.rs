@@ -81,7 +81,9 @@ fn listening(facts: &Facts) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     if !serving.addresses.is_empty() {
-        let addresses: Vec<String> = serving.addresses.iter().map(ToString::to_string).collect();
+        let mut addresses = serving.addresses.clone();
+        addresses.sort_unstable();
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         findings.push(Finding::ok(format!("{}, port {}", addresses.join(" "), serving.port)));
     } else if serving.silent.is_empty() {
         findings
@@ -204,7 +206,14 @@ fn zone(zone: &str) -> Finding {
     ))
 }
 
-/// What there is to do on each kind of device.
+/// What there is to do on each kind of device; deploy/names.md says more. Where it comes from:
+/// - ZeroTierOne 1.14 (osdep/WinDNSHelper.cpp, osdep/MacDNSHelper.mm, `syncManagedStuff` in service/OneService.cpp): Windows
+///   gets a rule of its Name Resolution Policy Table, whose domain is written once and goes when DNS is no longer allowed.
+///   nslookup asks past that table.
+/// - ZeroTier's apps: on Android every name is asked there (ZeroTierOne#2400), and a change is taken over at the next
+///   connection (zeronsd#193); on iPhones Network DNS is told not to work where Custom DNS does (ZeroTierOne#2464), and
+///   iCloud Private Relay was seen to go past it (zeronsd#111).
+/// - Android with a Private DNS provider asks that one past any VPN (issuetracker.google.com/141674015).
 fn devices(look: &Look) -> Vec<(&'static str, String)> {
     let Facts { network, zone, .. } = &look.facts;
     let server = look.wanted.as_ref().ok().and_then(|wanted| wanted.servers.first());
@@ -214,7 +223,7 @@ fn devices(look: &Look) -> Vec<(&'static str, String)> {
             "Windows",
             format!(
                 "tick Allow DNS at the network in ZeroTier's menu, or as administrator: zerotier-cli set {network} allowDNS=1. A \
-                 changed domain stays the old one there: leave the network, and join it again"
+                 changed zone stays the old one there until that is set to 0 and to 1 again"
             ),
         ),
         (
@@ -224,22 +233,29 @@ fn devices(look: &Look) -> Vec<(&'static str, String)> {
                  {zone} are asked here"
             ),
         ),
-        ("iPhone, iPad", "in the ZeroTier app, at the network: let DNS come from the network".to_owned()),
+        (
+            "iPhone, iPad",
+            format!(
+                "in the ZeroTier app, at the network: Network DNS, and if that finds nothing, Custom DNS with {server}. If \
+                 Safari finds nothing, turn iCloud Private Relay off"
+            ),
+        ),
         (
             "Android",
-            "in the ZeroTier app, at the network: Network DNS. Every name is asked here then, which the gateway passes on; a \
-             Private DNS provider set in Android goes past it, and does not know these names"
+            "in the ZeroTier app, at the network: Network DNS, and connect again after a change. Every name is asked here \
+             then, which the gateway passes on. Android's own Private DNS goes past it with a provider's name: set it to \
+             Automatic or Off"
                 .to_owned(),
         ),
         ("Linux", "takes no notice of ZeroTier's setting: ztgate dns linux prints what its resolver is told".to_owned()),
         (
             "browsers",
             format!(
-                "with DNS over HTTPS of their own they go past all this; the gateway asks them not to (use-application-dns.net), \
-                 but one that was told to must be told again: exempt {zone}, or turn it off"
+                "with a DNS over HTTPS provider chosen in their own settings they go past all this: exempt {zone} there, or \
+                 turn it off. What each does by itself is in deploy/names.md"
             ),
         ),
-        ("to try it", format!("from a device: nslookup gate.{zone} {server}")),
+        ("to try it", format!("from a device: nslookup gate.{zone} {server}; on Windows, what programs get: Resolve-DnsName gate.{zone}")),
     ]
 }
 
@@ -346,20 +362,22 @@ mod tests {
         insta::assert_snapshot!(render(&devices(&look()), Style { terminal: true, colour: false }), @r#"
         on each device, once
           Windows       tick Allow DNS at the network in ZeroTier's menu, or as administrator: zerotier-cli
-                        set 5e02d9cb41c0ffee allowDNS=1. A changed domain stays the old one there: leave the
-                        network, and join it again
+                        set 5e02d9cb41c0ffee allowDNS=1. A changed zone stays the old one there until that
+                        is set to 0 and to 1 again
           macOS         tick Allow DNS at the network in ZeroTier's menu, or: sudo zerotier-cli set
                         5e02d9cb41c0ffee allowDNS=1. Only names of home.arpa are asked here
-          iPhone, iPad  in the ZeroTier app, at the network: let DNS come from the network
-          Android       in the ZeroTier app, at the network: Network DNS. Every name is asked here then,
-                        which the gateway passes on; a Private DNS provider set in Android goes past it, and
-                        does not know these names
+          iPhone, iPad  in the ZeroTier app, at the network: Network DNS, and if that finds nothing, Custom
+                        DNS with 10.147.20.1. If Safari finds nothing, turn iCloud Private Relay off
+          Android       in the ZeroTier app, at the network: Network DNS, and connect again after a change.
+                        Every name is asked here then, which the gateway passes on. Android's own Private
+                        DNS goes past it with a provider's name: set it to Automatic or Off
           Linux         takes no notice of ZeroTier's setting: ztgate dns linux prints what its resolver is
                         told
-          browsers      with DNS over HTTPS of their own they go past all this; the gateway asks them not to
-                        (use-application-dns.net), but one that was told to must be told again: exempt
-                        home.arpa, or turn it off
-          to try it     from a device: nslookup gate.home.arpa 10.147.20.1
+          browsers      with a DNS over HTTPS provider chosen in their own settings they go past all this:
+                        exempt home.arpa there, or turn it off. What each does by itself is in
+                        deploy/names.md
+          to try it     from a device: nslookup gate.home.arpa 10.147.20.1; on Windows, what programs get:
+                        Resolve-DnsName gate.home.arpa
         "#);
     }
 }

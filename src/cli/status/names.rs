@@ -32,7 +32,11 @@ fn of(certificates: &CertificatesStatus, now: Timestamp) -> (Tone, String) {
     }
     let Some(acme) = acme else { return (tone, text) };
     if ends.is_none() {
-        text.push_str(&format!("  none yet, so the {serves} serves"));
+        let why = match &acme.unusable {
+            Some(why) => format!("the one that is kept cannot be served ({})", reason(why)),
+            None => "none yet".to_owned(),
+        };
+        text.push_str(&format!("  {why}, so the {serves} serves"));
         tone = Tone::Odd;
     }
     let verb = match &acme.last_error {
@@ -124,7 +128,7 @@ mod tests {
         let directory = "https://ca.example/dir".to_owned();
         let failure = Failure { at: at("2026-11-23T10:00:00Z"), why: "no answer".into() };
         let acme = |next: &str, last_error: Option<Failure>| {
-            Some(AcmeStatus { names: Vec::new(), next: Some(at(next)), last_error })
+            Some(AcmeStatus { next: Some(at(next)), last_error, ..AcmeStatus::default() })
         };
         let status = |source: &str, ends: Option<&str>, acme| CertificatesStatus {
             source: source.to_owned(),
@@ -132,11 +136,14 @@ mod tests {
             ends: ends.map(at),
             acme,
         };
+        let mut broken = acme("2026-11-23T12:15:00Z", Some(failure.clone()));
+        broken.as_mut().unwrap().unusable = Some("bundle.pem: no certificate in it".into());
         let texts: Vec<String> = [
             status(&private, None, None),
             status("/etc/ztgate/chain.pem", Some("2026-11-25T12:00:00Z"), None),
             status(&directory, None, acme("2026-11-23T12:00:00Z", None)),
             status(&directory, None, acme("2026-11-23T12:15:00Z", Some(failure.clone()))),
+            status(&directory, None, broken),
             status(&directory, Some("2027-01-22T12:00:00Z"), acme("2026-12-23T12:00:00Z", None)),
             status(&directory, Some("2026-11-22T12:00:00Z"), acme("2026-11-23T13:00:00Z", Some(failure))),
         ]
@@ -149,6 +156,7 @@ mod tests {
         Odd: /etc/ztgate/chain.pem  ends in 2 days
         Odd: https://ca.example/dir  none yet, so the private CA for home.arpa serves; being asked for
         Odd: https://ca.example/dir  none yet, so the private CA for home.arpa serves; failed 2 h ago: no answer; tried again in 15 min
+        Odd: https://ca.example/dir  the one that is kept cannot be served (bundle.pem: no certificate in it), so the private CA for home.arpa serves; failed 2 h ago: no answer; tried again in 15 min
         Plain: https://ca.example/dir  ends in 60 days; renewed in 30 days
         Bad: https://ca.example/dir  ended 24 h ago; failed 2 h ago: no answer; tried again in 60 min
         ");

@@ -54,6 +54,15 @@ impl Pair {
         std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
+    /// Writes the file that is kept of an ACME server with that directory, as if this had come from there.
+    pub fn write_bundle(&self, folder: &Path, directory: &str) {
+        let file = folder.join("state/acme/bundle.pem");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let text = format!("From: {directory}\n{}{}", self.key.serialize_pem(), self.certificate.pem());
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     pub fn acceptor(&self) -> TlsAcceptor {
         let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))

@@ -89,6 +89,11 @@ impl Plan {
         self.services.retain(|service| service.name != name);
     }
 
+    /// Other lines in the paragraph of a service that runs on.
+    pub fn service_lines(&mut self, name: &str, lines: &str) {
+        lines.clone_into(&mut self.find(name).lines);
+    }
+
     /// Whom a service lets in: a device, or `*`.
     pub fn allow(&mut self, who: &str, service: &str) {
         self.find(service).allow.push(who.to_owned());
