@@ -20,7 +20,7 @@ pub static KIND: Kind = Kind {
 pub struct Plain;
 
 impl Room for Plain {
-    fn receive(&self, _: &Method, _: &str) -> Reception<'_> {
+    fn receive(&self, _: &Method, _: &str, _: bool) -> Reception<'_> {
         Reception::Through
     }
 }
