@@ -56,6 +56,8 @@ refusal_codes! {
     BadRequest "bad-request" BAD_REQUEST,
     /// A page of another site sent this, not the person.
     CrossSite "cross-site" FORBIDDEN,
+    /// Nobody may ask this through the gateway.
+    NotOffered "not-offered" FORBIDDEN,
     /// No rule lets this device in.
     NoRule "no-rule" FORBIDDEN,
     /// A rule keeps this device out.

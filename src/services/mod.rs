@@ -52,8 +52,8 @@ pub enum Mark {
 
 /// One service, as its kind understands it.
 pub trait Room: fmt::Debug + Send + Sync {
-    /// What becomes of a request, told by its method, its path without the query, and whether it asks for a WebSocket.
-    fn receive(&self, method: &Method, path: &str, is_socket: bool) -> Reception<'_>;
+    /// What becomes of a request, told by its method, its path without the query, and whether it opens a WebSocket.
+    fn receive(&self, method: &Method, path: &str, websocket: bool) -> Reception<'_>;
 
     /// Where apps speak to it, as a path, if it has no pages for a browser.
     fn endpoint(&self) -> Option<&'static str> {

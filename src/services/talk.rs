@@ -30,8 +30,8 @@ pub trait Talk: fmt::Debug {
     /// When [`Talk::give_up`] next has something to say; none while nothing is waited for.
     fn due(&self) -> Option<Moment>;
 
-    /// Says that the service did not answer: to what is overdue by `now`, or to all that is still open where the
-    /// service is gone (`None`).
+    /// Says that the service did not answer: to what is overdue by `now`, or to what is still open where the service is
+    /// gone (`None`). One message at a time: to be called again until it gives none.
     fn give_up(&mut self, now: Option<Moment>) -> Answered;
 }
 

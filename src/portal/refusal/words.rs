@@ -164,6 +164,13 @@ pub(super) fn words(
             "If you wanted this, type the service's address into the address bar yourself. If not, close the page that did it.",
             None,
         ),
+        RefusalCode::NotOffered => tell(
+            Tone::Stop,
+            "Not offered here",
+            "Nobody may ask this of the service through the gateway.",
+            "Go back to the service's first page. If an app sent this, look for a setting of its own, or ask the person in charge.",
+            None,
+        ),
         RefusalCode::NoRule => tell(
             Tone::Stop,
             "Not open for this device",

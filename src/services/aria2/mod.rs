@@ -1,12 +1,128 @@
 //! aria2: JSON-RPC judged call by call, so that a household shares one daemon and nobody its secret.
+//!
+//! A message is read strictly (`json`, `request`), each call judged by itself (`methods`, `calls`, `options`, `targets`),
+//! what is allowed is written anew with the real secret and ids of our own (`conversation`), and aria2's answers lose
+//! what is not for everybody (`answer`). Nothing that a device sent is passed on as it came.
 
-use super::{Kind, Mark};
+mod answer;
+mod calls;
+mod conversation;
+mod json;
+mod methods;
+mod options;
+mod refusal;
+mod request;
+mod targets;
+mod words;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::Method;
+
+use self::conversation::Conversation;
+use super::{Folder, Key, Kind, Mark, Reception, Room, SettingError, Settings, Shape, Takes, Talk, Talks};
+use crate::linux::secret::Secret;
 
 pub static KIND: Kind = Kind {
     word: "aria2",
-    roles: &["watch", "add", "manage", "admin"],
-    keys: &[],
+    roles: &methods::ROLES,
+    keys: &[
+        Key { name: "secret_file", shape: Shape::Secret },
+        Key { name: "dirs", shape: Shape::Places },
+        Key { name: "private_targets", shape: Shape::Flag },
+        Key { name: "max_request_size", shape: Shape::Size },
+        Key { name: "files", shape: Shape::Folder },
+    ],
     mark: Mark::Download,
     usual_port: Some(6800),
-    open: |_| Ok(std::sync::Arc::new(super::http::Plain)),
+    open,
 };
+
+/// aria2's own path for JSON-RPC, by POST and by WebSocket (HttpServer.cc).
+const ENDPOINT: &str = "/jsonrpc";
+
+/// aria2's default for `--rpc-max-request-size`, 2M.
+const LONGEST_MESSAGE: usize = 2 << 20;
+
+/// What the configuration says about one aria2.
+#[derive(Default)]
+struct House {
+    secret: Option<Arc<Secret>>,
+    /// The folders that downloads may go to, by name.
+    dirs: Vec<(String, PathBuf)>,
+    /// Whether aria2 may be told to fetch from hosts of the house.
+    private_targets: bool,
+    /// Bytes of a message.
+    longest: usize,
+}
+
+#[derive(Debug)]
+struct Aria2 {
+    talks: Conversations,
+    files: Option<Arc<Folder>>,
+}
+
+#[derive(Debug)]
+struct Conversations(Arc<House>);
+
+fn open(settings: Settings) -> Result<Arc<dyn Room>, SettingError> {
+    let longest = match settings.size("max_request_size") {
+        None => LONGEST_MESSAGE,
+        Some(size) => usize::try_from(size).ok().filter(|size| *size <= MOST_MEMORY).ok_or(SettingError {
+            key: "max_request_size",
+            why: format!("a message is held in memory, so write {} or less", "64M"),
+        })?,
+    };
+    let house = House {
+        secret: settings.secret("secret_file"),
+        dirs: settings.places("dirs").to_vec(),
+        private_targets: settings.flag("private_targets"),
+        longest,
+    };
+    Ok(Arc::new(Aria2 { talks: Conversations(Arc::new(house)), files: settings.folder("files") }))
+}
+
+const MOST_MEMORY: usize = 64 << 20;
+
+impl Room for Aria2 {
+    fn receive(&self, method: &Method, path: &str, websocket: bool) -> Reception<'_> {
+        match path {
+            ENDPOINT if websocket || method == Method::POST => Reception::Talk(&self.talks),
+            ENDPOINT if method == Method::GET => Reception::Closed(
+                "Calls in the address (JSONP) are off: send them by POST, or over a WebSocket.",
+            ),
+            "/rpc" => Reception::Closed("XML-RPC is off: let the app speak JSON-RPC, at /jsonrpc."),
+            _ if websocket || (method != Method::GET && method != Method::HEAD) => Reception::Nothing,
+            _ => match self.files.as_ref().and_then(|files| files.find(path)) {
+                Some(file) => Reception::Show(file),
+                None => Reception::Nothing,
+            },
+        }
+    }
+
+    fn endpoint(&self) -> Option<&'static str> {
+        self.files.is_none().then_some(ENDPOINT)
+    }
+
+    fn takes(&self, call: &str) -> Option<Takes> {
+        match methods::find(call) {
+            Some(method) => Some(Takes::Role(method.role.word())),
+            None if call.starts_with("aria2.") || call.starts_with("system.") => Some(Takes::Nobody),
+            None => None,
+        }
+    }
+}
+
+impl Talks for Conversations {
+    fn begin(&self) -> Box<dyn Talk> {
+        Box::new(Conversation::new(self.0.clone()))
+    }
+}
+
+impl fmt::Debug for House {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("House").field("dirs", &self.dirs).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! Why a call is not made: the code for records, and the words that an app shows.
+
+use http::StatusCode;
+
+use super::json::Json;
+use super::methods::Role;
+use crate::model::RefusalCode;
+
+/// A call, or a whole message, that is not passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: RefusalCode,
+    /// For a person, without secrets: it is shown by apps and kept in the log.
+    pub text: String,
+}
+
+/// The number of a message that is too long; it has no refusal code of its own.
+const TOO_LONG: i64 = -32_013;
+
+impl Refusal {
+    pub fn not_offered(text: impl Into<String>) -> Self {
+        Self { code: RefusalCode::NotOffered, text: text.into() }
+    }
+
+    pub fn malformed(text: impl Into<String>) -> Self {
+        Self { code: RefusalCode::BadRequest, text: text.into() }
+    }
+
+    pub fn needs(what: &str, needed: Role, has: Option<Role>) -> Self {
+        let has = has.map_or("none", Role::word);
+        let text = format!("{what} needs the role {}; you have {has}", needed.word());
+        Self { code: RefusalCode::NoRule, text }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// The error object of JSON-RPC that says so.
+    pub fn error(&self) -> Json {
+        self.numbered(number(self.code))
+    }
+
+    /// The same for a message that was too long.
+    pub fn too_long(&self) -> Json {
+        self.numbered(TOO_LONG)
+    }
+
+    fn numbered(&self, number: i64) -> Json {
+        let data = Json::from([("refusal", Json::text(self.code.as_str()))]);
+        Json::from([
+            ("code", Json::Number(number.into())),
+            ("message", Json::text(self.text.clone())),
+            ("data", data),
+        ])
+    }
+}
+
+/// Numbers of our own, stable, in the range that JSON-RPC 2.0 leaves to servers (-32000 to -32099). aria2 itself says 1,
+/// -32600, -32601, -32602 and -32700.
+fn number(code: RefusalCode) -> i64 {
+    match code {
+        RefusalCode::NoRule => -32_010,
+        RefusalCode::NotOffered => -32_011,
+        RefusalCode::BadRequest => -32_012,
+        RefusalCode::GatewayBusy => -32_014,
+        RefusalCode::UpstreamDown => -32_015,
+        RefusalCode::UpstreamSlow => -32_016,
+        _ => -32_010,
+    }
+}
