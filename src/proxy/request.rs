@@ -9,12 +9,17 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::model::{Lane, RefusalCode};
+use crate::portal::PROBE_PATH;
+use crate::routes::Target;
+use crate::services::Reception;
 
 use super::admit::{Admitted, admit};
 use super::authority::{self, Door};
 use super::body::Payload;
 use super::connection::Connection;
+use super::cors::{self, Reader};
 use super::entry::Entry;
+use super::origin::{self, Asking, Links, Passage};
 use super::refuse::{Client, Refusal, refuse};
 use super::{exchange, websocket};
 
@@ -28,21 +33,34 @@ pub async fn answer(
     let context = &connection.context;
     context.stats.request();
     let mut entry = Entry::begin(&connection, &request, context.next_request());
-    let admitted = match judge(&connection, &request, &mut entry) {
-        Ok(admitted) => admitted,
+    let (admitted, onward) = match judge(&connection, &request, &mut entry) {
+        Ok(judged) => judged,
         Err(refusal) => return Ok(refuse(entry, Client::of(&request), &refusal)),
     };
     entry.rule(admitted.rule());
-    let Some(route) = admitted.route().cloned() else {
-        return Ok(super::gate::gate(entry, &request, &admitted));
+    let reader = match onward {
+        Onward::Goes(reader) => reader,
+        Onward::Preflight(origin) => return Ok(cors::preflight(entry, &request, origin)),
     };
-    if connection.lane == Lane::Http && !route.service.plain_http {
-        return Ok(to_https(entry, &request));
-    }
-    if websocket::is_asked_for(&request) {
-        return Ok(Box::pin(websocket::open(entry, admitted, route, request)).await);
-    }
-    Ok(exchange::run(entry, admitted, route, request).await)
+    let mut response = match admitted.route().cloned() {
+        None => super::gate::gate(entry, &request, &admitted),
+        Some(route) if connection.lane == Lane::Http && !route.service.plain_http => {
+            to_https(entry, &request)
+        }
+        Some(route) if websocket::is_asked_for(&request) => {
+            Box::pin(websocket::open(entry, admitted, route, request)).await
+        }
+        Some(route) => exchange::run(entry, admitted, route, request).await,
+    };
+    reader.may_read(response.headers_mut());
+    Ok(response)
+}
+
+/// Where an admitted request goes.
+enum Onward {
+    Goes(Reader),
+    /// Nowhere: a browser asks whether a page of this origin may send one.
+    Preflight(HeaderValue),
 }
 
 /// Every question in its order: network, identity, state, name, request, rule.
@@ -50,7 +68,7 @@ fn judge<B>(
     connection: &Rc<Connection>,
     request: &Request<B>,
     entry: &mut Entry,
-) -> Result<Admitted, Refusal> {
+) -> Result<(Admitted, Onward), Refusal> {
     let snapshot = connection.context.snapshot();
     let who = connection.identify(&snapshot).map_err(|refusal| {
         if let Some(member) = &refusal.known {
@@ -73,10 +91,46 @@ fn judge<B>(
 
     check(request).map_err(|why| Refusal::because(RefusalCode::BadRequest, why.to_owned()))?;
 
-    admit(&snapshot, &who, target, request, entry.at()).map_err(|denied| {
+    let asking = Asking {
+        lane: connection.lane,
+        port: door.port,
+        host: &asked.host,
+        method: request.method(),
+        headers: request.headers(),
+        is_websocket: websocket::is_asked_for(request),
+    };
+    let origins = snapshot.site.origins(target);
+    let passage = origin::judge(asking, origins, || links(target, request)).map_err(|foreign| {
+        Refusal::because(RefusalCode::CrossSite, foreign.to_string())
+            .for_service(target)
+            .from_origin(foreign.origin())
+    })?;
+    let onward = match passage {
+        Passage::Goes { reader: Some(origin) } => Onward::Goes(Reader::Page(origin.clone())),
+        Passage::Goes { reader: None } if origins.lists_any() => Onward::Goes(Reader::NotThis),
+        Passage::Goes { reader: None } => Onward::Goes(Reader::Nobody),
+        Passage::Preflight { reader } => Onward::Preflight(reader.clone()),
+    };
+
+    let admitted = admit(&snapshot, &who, target, request, entry.at()).map_err(|denied| {
         entry.rule(denied.rule.as_ref());
         Refusal::of(denied.code).for_service(target)
-    })
+    })?;
+    Ok((admitted, onward))
+}
+
+/// What pages from elsewhere may do with a path.
+fn links<B>(target: &Target, request: &Request<B>) -> Links {
+    let path = request.uri().path();
+    match target {
+        // The trust page comes over http and asks this over https: whether it can be asked is all that it tells.
+        Target::Gate if path == PROBE_PATH => Links::OwnPages,
+        Target::Gate => Links::Lead,
+        Target::Service(route) => {
+            let talks = |method| matches!(route.room.receive(method, path), Reception::Talk(_));
+            if talks(request.method()) || talks(&Method::POST) { Links::Closed } else { Links::Lead }
+        }
+    }
 }
 
 /// The longest method that anybody registered has 17 letters (UPDATEREDIRECTREF, RFC 4437).
