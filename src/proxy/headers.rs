@@ -150,7 +150,7 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Turns an upstream's header fields, in its answer to a request for `path`, into the device's: rule R5. With `hsts` it
 /// may bind browsers to HTTPS.
 pub fn to_device(headers: &mut HeaderMap, path: &str, request_id: HeaderValue, hsts: bool) {
-    let beyond = headers.get(SERVICE_WORKER_ALLOWED).is_some_and(|scope| !is_below(scope, path));
+    let beyond = headers.get_all(SERVICE_WORKER_ALLOWED).iter().any(|scope| !is_below(scope, path));
     // The lane decides about HSTS and other doors, and the gateway about other origins, not a service behind it.
     strip(headers, |name| {
         *name == header::STRICT_TRANSPORT_SECURITY && !hsts
@@ -431,5 +431,86 @@ mod tests {
         ] {
             assert_eq!(without_domain(&HeaderValue::from_static(from)), to);
         }
+    }
+
+    /// R6.
+    #[test]
+    fn cookies_of_the_gateway_are_never_a_services_to_see_or_to_set() {
+        for (from_device, sent) in [
+            (&["a=1; __Host-ztgate=s; b=2"][..], Some("a=1; b=2")),
+            (&["__host-ZTGATE-session=s; a=1"], Some("a=1")),
+            (&["a=1", "__Host-ztgate=s"], Some("a=1")),
+            (&["=__Host-ztgate=s; a=__Host-ztgate"], Some("a=__Host-ztgate")),
+            (&["__Host-ztgate=s"], None),
+            (&["x__Host-ztgate=1;a=1"], Some("x__Host-ztgate=1;a=1")),
+        ] {
+            let cookies: Vec<(&str, &str)> = from_device.iter().map(|value| ("cookie", *value)).collect();
+            let seen = sent_upstream(&cookies);
+            assert_eq!(seen.get("cookie").map(|value| value.to_str().unwrap()), sent, "{from_device:?}");
+        }
+        let answer = [
+            ("set-cookie", "__Host-ztgate=forged; Secure; Path=/"),
+            ("set-cookie", "a=1; Domain=home.arpa"),
+            ("set-cookie", " __HOST-ztgate-session =forged"),
+            ("set-cookie", "=__Host-ztgate=forged"),
+        ];
+        assert_eq!(seen_by_device(&answer, "/").get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1"]);
+    }
+
+    fn seen_by_device(from_upstream: &[(&str, &str)], path: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in from_upstream {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        to_device(&mut headers, path, HeaderValue::from_static("1"), false);
+        headers
+    }
+
+    /// R5.
+    #[test]
+    fn a_service_opens_no_doors_to_other_origins() {
+        let seen = seen_by_device(
+            &[
+                ("access-control-allow-origin", "*"),
+                ("access-control-allow-credentials", "true"),
+                ("access-control-expose-headers", "*"),
+                ("access-control-something-new", "yes"),
+                ("clear-site-data", "\"*\""),
+                ("alt-svc", "h3=\":443\""),
+                ("strict-transport-security", "max-age=1"),
+                ("ztgate-refusal", "no-rule"),
+                ("x-frame-options", "DENY"),
+                ("content-security-policy", "default-src 'self'"),
+                ("vary", "accept"),
+            ],
+            "/",
+        );
+        let mut names: Vec<&str> = seen.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-security-policy", "vary", "x-frame-options", "x-request-id"]);
+    }
+
+    #[test]
+    fn a_service_worker_rules_over_the_folder_of_its_script_and_no_more() {
+        for (path, scope, stays) in [
+            ("/sw.js", "/", true),
+            ("/sw.js", "/app/", true),
+            ("/web/sw.js", "/web/", true),
+            ("/web/sw.js", "/web/deeper", true),
+            ("/web/sw.js", "/", false),
+            ("/web/sw.js", "/website/", false),
+            ("/web/sw.js", "/web/../", false),
+            ("/web/sw.js", "/web/%2e%2e/", false),
+            ("/web/sw.js", "/web/.\t./", false),
+            ("/web/sw.js", "/web/\\../", false),
+            ("/web/sw.js", "../", false),
+            ("/web/sw.js", "https://wiki.home.arpa/", false),
+            ("/sw.js", "//evil.example/", false),
+        ] {
+            let seen = seen_by_device(&[("service-worker-allowed", scope)], path);
+            assert_eq!(seen.contains_key("service-worker-allowed"), stays, "{path} {scope}");
+        }
+        let twice = [("service-worker-allowed", "/"), ("service-worker-allowed", "/web/")];
+        assert!(!seen_by_device(&twice, "/web/sw.js").contains_key("service-worker-allowed"));
     }
 }

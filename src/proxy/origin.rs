@@ -22,7 +22,7 @@ const LONGEST_SHOWN: usize = 300;
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
     pub lane: Lane,
-    /// The port that it came in on.
+    /// The port in the URL that is asked for, written or usual.
     pub port: u16,
     /// The name that is asked for, as it was judged.
     pub host: &'a str,

@@ -51,7 +51,7 @@ impl Refusal {
         Self { host: Some(host.into()), ..self }
     }
 
-    pub fn from_origin(self, origin: Option<&str>) -> Self {
+    pub fn by_page_of(self, origin: Option<&str>) -> Self {
         Self { origin: origin.map(Into::into), ..self }
     }
 }

@@ -93,7 +93,7 @@ fn judge<B>(
 
     let asking = Asking {
         lane: connection.lane,
-        port: door.port,
+        port: asked.port.unwrap_or(connection.lane.default_port()),
         host: &asked.host,
         method: request.method(),
         headers: request.headers(),
@@ -103,7 +103,7 @@ fn judge<B>(
     let passage = origin::judge(asking, origins, || links(target, request)).map_err(|foreign| {
         Refusal::because(RefusalCode::CrossSite, foreign.to_string())
             .for_service(target)
-            .from_origin(foreign.origin())
+            .by_page_of(foreign.origin())
     })?;
     let onward = match passage {
         Passage::Goes { reader: Some(origin) } => Onward::Goes(Reader::Page(origin.clone())),

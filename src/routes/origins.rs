@@ -32,7 +32,7 @@ impl Origins {
         }
     }
 
-    /// Whether an origin is the service's own, as one that came in by this lane and port may be told. A page that came over
+    /// Whether an origin is the service's own, as told to a request for a URL of this lane and port. A page that came over
     /// http is none of its own over https: whoever can forge the one cannot forge the other. The same name on a port that
     /// is not the gateway's is another program.
     pub fn owns(&self, origin: WebOrigin<'_>, lane: Lane, port: u16) -> bool {
@@ -84,7 +84,7 @@ mod tests {
             ("https://wiki.home.arpa.", true, true),
             ("https://WIKI.home.arpa:443", true, true),
             ("http://wiki.home.arpa:8080", true, false),
-            // The port that it came in on, whatever the configuration says.
+            // The port that is asked for, however it leads here.
             ("http://wiki.home.arpa:6800", true, false),
             ("https://wiki.home.arpa:6800", false, true),
             ("http://wiki.home.arpa", false, false),
