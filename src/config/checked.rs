@@ -132,6 +132,8 @@ pub struct Service {
     pub settings: Vec<(&'static str, Setting)>,
     pub upstream: Upstream,
     pub allow: Vec<Grant>,
+    /// Whose pages may use it beside its own: each as browsers write it in `Origin`.
+    pub allow_origins: Vec<Box<str>>,
     /// Names work over plain HTTP too. True unless said.
     pub plain_http: bool,
     /// Pass on the service's own `Strict-Transport-Security` (RFC 6797). False unless said; never with `plain_http`.

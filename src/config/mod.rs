@@ -11,6 +11,7 @@ mod kind;
 pub mod names;
 mod nameserver;
 mod notify;
+mod origins;
 mod people;
 mod problem;
 mod read;

@@ -9,7 +9,7 @@ use crate::services::Kind;
 
 use super::read::{Item, Keys, Report, Section, Spot, quote};
 use super::words::{self, label};
-use super::{Grant, Service, Upstream, UpstreamHost, kind, upstream};
+use super::{Grant, Service, Upstream, UpstreamHost, kind, origins, upstream};
 
 /// Names of the zone that the gateway itself answers, now or later.
 const RESERVED: [&str; 4] = ["gate", "localhost", "ns", "ztgate"];
@@ -24,6 +24,7 @@ const KEYS: Keys<'_> = Keys {
         "ca",
         "allow",
         "aliases",
+        "allow_origins",
         "plain_http",
         "http1_only",
         "min_tls",
@@ -38,7 +39,6 @@ const KEYS: Keys<'_> = Keys {
         ("path", LATER),
         ("paths", LATER),
         ("listen", "not supported by this version: TCP services come in a later one"),
-        ("allow_origins", "not supported by this version"),
     ],
     meant: &[
         ("address", "upstream"),
@@ -52,6 +52,8 @@ const KEYS: Keys<'_> = Keys {
         ("tls", "min_tls"),
         ("tls_min_version", "min_tls"),
         ("who", "allow"),
+        ("origins", "allow_origins"),
+        ("cors", "allow_origins"),
     ],
 };
 
@@ -121,6 +123,8 @@ fn read_one(
     };
     let settings =
         kind.map_or_else(Vec::new, |kind| kind::read_settings(section, kind, around.folder, report));
+    let allow_origins =
+        section.get("allow_origins").map_or_else(Vec::new, |item| origins::read(&item, report));
     let plain_http = section.flag("plain_http", true, report);
     let hsts = section.flag("hsts", false, report);
     if let Some(item) = section.get("hsts").filter(|_| hsts && plain_http) {
@@ -138,6 +142,7 @@ fn read_one(
         settings,
         upstream: upstream?,
         allow,
+        allow_origins,
         line: section.spot.line,
     })
 }

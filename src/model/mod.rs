@@ -5,12 +5,14 @@ mod ids;
 mod name;
 mod refusal;
 mod state;
+mod web_origin;
 
 pub use clock::{Clock, ManualClock, Moment};
 pub use ids::{AddressKind, Mac, MemberId, NetworkId, ParseIdError, RequestId};
 pub use name::{Label, NameError, Zone};
 pub use refusal::RefusalCode;
 pub use state::MemberState;
+pub use web_origin::WebOrigin;
 
 /// The oldest version of TLS that a name takes. Older ones than these have been forbidden since RFC 8996.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -41,6 +41,8 @@ pub struct RefusalPage<'a> {
     pub asked: Option<Asked<'a>>,
     /// Which rule of well-formed requests was broken, where one was.
     pub detail: Option<&'a str>,
+    /// The origin of the page that asked, where that is why it was refused.
+    pub origin: Option<&'a str>,
     pub zone: &'a str,
     /// The address of the gateway's own page, for those who may see it: active members.
     pub gate: Option<&'a str>,
@@ -49,7 +51,7 @@ pub struct RefusalPage<'a> {
 
 impl RefusalPage<'_> {
     pub fn html(&self) -> String {
-        let words = words(self.code, self.member(), self.device(), self.service());
+        let words = words(self.code, self.member(), self.device(), self.service(), self.origin);
         let (class, drawing) = match words.tone {
             Tone::Stop => ("hero stop", Icon::Lock),
             Tone::Alarm => ("hero stop", Icon::Shield),
@@ -100,7 +102,7 @@ impl RefusalPage<'_> {
     }
 
     pub fn json(&self) -> String {
-        let words = words(self.code, self.member(), self.device(), self.service());
+        let words = words(self.code, self.member(), self.device(), self.service(), self.origin);
         let mut twin = twin(self.code, &words.said, &words.next, self.person.as_ref(), self.request);
         if let Some(detail) = self.detail {
             twin["refusal"]["detail"] = plain(detail).into();
@@ -150,6 +152,7 @@ mod tests {
     fn example(code: RefusalCode) -> RefusalPage<'static> {
         RefusalPage {
             detail: None,
+            origin: None,
             code,
             person: Some(Person { device: Some("red-phone"), member: "c46f4e4b8f".parse().unwrap() }),
             address: "10.147.17.20".parse().unwrap(),
@@ -189,8 +192,21 @@ mod tests {
     fn titles_and_messages_tell_the_codes_apart() {
         let mut seen = std::collections::HashSet::new();
         for &code in RefusalCode::ALL {
-            let words = words(code, None, None, None);
+            let words = words(code, None, None, None, None);
             assert!(seen.insert(words.title) && seen.insert(words.said.leak()), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_page_from_elsewhere_is_named_with_the_line_that_would_let_it() {
+        let page = RefusalPage { origin: Some("https://ariang.example"), ..example(RefusalCode::CrossSite) };
+        let line = "allow_origins = [&quot;https://ariang.example&quot;]";
+        assert!(page.html().contains(line), "{}", page.html());
+        let json: Value = serde_json::from_str(&page.json()).unwrap();
+        let next = json["refusal"]["next"].as_str().unwrap();
+        assert!(next.contains("lists https://ariang.example in allow_origins of [service.films]"), "{next}");
+        for nowhere in [RefusalPage { origin: None, ..page.clone() }, RefusalPage { asked: None, ..page }] {
+            assert!(!nowhere.html().contains("allow_origins"), "there is no line that would");
         }
     }
 

@@ -13,7 +13,7 @@ const PROBE: &str = include_str!("probe.js");
 
 /// The page's path on the gateway's own name.
 pub const TRUST_PATH: &str = "/trust";
-/// What the page asks for over https; any answer is a yes.
+/// What the page asks for over https; any answer is a yes. The page names its origin, by which the gateway knows it.
 pub const PROBE_PATH: &str = "/trust/probe";
 
 /// What the page tells.

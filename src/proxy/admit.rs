@@ -106,6 +106,11 @@ impl Admitted {
         self.rule.as_ref()
     }
 
+    /// The path that was asked for, without its query.
+    pub fn path(&self) -> &str {
+        self.path.path()
+    }
+
     /// The roles that it has in the service, weakest first, as of the last [`Admitted::still_holds`].
     pub fn roles(&self) -> &'static [&'static str] {
         self.roles.get()

@@ -22,6 +22,8 @@ pub struct Door<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
     pub host: std::borrow::Cow<'a, str>,
+    /// The port that it names, which is none where the device takes it for the usual one.
+    pub port: Option<u16>,
 }
 
 /// Why there is no one name.
@@ -89,7 +91,7 @@ pub fn asked<'a>(
     if door.sni.is_some_and(|sni| sni != host) {
         return Err(AuthorityError::NotTheTlsName);
     }
-    Ok(Asked { host })
+    Ok(Asked { host, port })
 }
 
 /// An authority that was judged, as services get it: the name that was judged, not another spelling of it.
@@ -205,6 +207,16 @@ mod tests {
             (Version::HTTP_11, "/", &["a.home.arpa:x"], None, Malformed),
             (Version::HTTP_11, "/", &["a.home.arpa:99999"], None, Malformed),
             (Version::HTTP_11, "/", &["a.home.arpa:+443"], None, Malformed),
+            (Version::HTTP_11, "/", &["a.home.arpa:443:443"], None, Malformed),
+            (Version::HTTP_11, "/", &["a.home.arpa\tb.home.arpa"], None, Malformed),
+            (Version::HTTP_11, "/", &["a%2ehome.arpa"], None, Malformed),
+            (Version::HTTP_11, "/", &["a.home.arpa\\.evil.example"], None, Malformed),
+            (Version::HTTP_11, "http://me@a.home.arpa/", &["a.home.arpa"], None, Malformed),
+            (Version::HTTP_2, "https://me@a.home.arpa/", &[], None, Malformed),
+            (Version::HTTP_11, "/", &["[fe80::1%eth0]"], None, Malformed),
+            (Version::HTTP_11, "/", &["a.home.arpa:0"], None, OtherPort),
+            (Version::HTTP_2, "https://a.home.arpa:80/", &[], None, OtherPort),
+            (Version::HTTP_11, "/", &["a.home.arpa.."], None, Address),
             (Version::HTTP_11, "/", &[""], None, Malformed),
             (Version::HTTP_11, "/", &["."], None, Malformed),
             (Version::HTTP_11, "/", &["[::1"], None, Malformed),

@@ -69,7 +69,7 @@ pub async fn run(
         let why = "it switched protocols without being asked";
         return down(entry, client, &admitted, &route, Trouble::Broken, &why);
     }
-    to_device(&entry, &route, &host, &mut parts);
+    to_device(&entry, &admitted, &route, &host, &mut parts);
     if call.is_uploading() {
         client.hang_up(&mut parts.headers);
     }
@@ -119,8 +119,14 @@ pub fn head(
 }
 
 /// Makes the head of an answer the device's.
-pub fn to_device(entry: &Entry, route: &Route, host: &HeaderValue, parts: &mut response::Parts) {
-    headers::to_device(&mut parts.headers, request_id(entry), route.service.hsts);
+pub fn to_device(
+    entry: &Entry,
+    admitted: &Admitted,
+    route: &Route,
+    host: &HeaderValue,
+    parts: &mut response::Parts,
+) {
+    headers::to_device(&mut parts.headers, admitted.path(), request_id(entry), route.service.hsts);
     if let Ok(authority) = host.to_str() {
         let lane = entry.connection().lane;
         rewrite::to_device(&mut parts.headers, route, Outside { lane, authority });

@@ -72,16 +72,22 @@ pub async fn carry(mut ends: Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -
         How::ServiceGone => (Some(Ending::UpstreamBroke), Some(CloseCode::Again)),
     };
     // Whoever still waits for an answer is told that none comes.
-    let last = talk.give_up(None);
+    let mut last = Vec::new();
+    while talk.due().is_some() {
+        last.push(talk.give_up(None));
+    }
+    for answered in &last {
+        record(answered, means);
+    }
     if let Some(code) = code {
         let goodbye = async {
-            tell(&mut ends, last, means).await?;
+            for answered in last {
+                reply(&mut ends, means, answered.message).await?;
+            }
             let frame = CloseFrame { code, reason: Utf8Bytes::default() };
             ends.device.close(Some(frame)).await.map_err(|_| How::DeviceGone)
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
-    } else {
-        record(&last, means);
     }
     let _ = tokio::time::timeout(GOODBYE, ends.service.close(None)).await;
     ending

@@ -5,10 +5,16 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::identity::Member;
 use crate::model::{Label, Lane, RequestId};
 
+use super::cors::is_of_cors;
+
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const REFUSAL: HeaderName = HeaderName::from_static("ztgate-refusal");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// Clears what a browser keeps, for subdomains as well (W3C Clear Site Data).
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+/// Lets a service worker rule over more than the folder of its script (W3C Service Workers, section 3.4.1).
+const SERVICE_WORKER_ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Fields that concern one connection and never cross the gateway (RFC 9110, section 7.6.1).
@@ -99,7 +105,37 @@ fn write_cookies(line: &mut impl FnMut(&[u8], &[u8]), headers: &HeaderMap, named
         all.extend_from_slice(b"; ");
         all.extend_from_slice(cookie.as_bytes());
     }
-    line(b"cookie", &all);
+    let is_theirs = |cookie: &&[u8]| !is_our_cookie(cookie);
+    if !all.split(|&byte| byte == b';').all(|cookie| is_theirs(&cookie)) {
+        all = all.split(|&byte| byte == b';').filter(is_theirs).collect::<Vec<_>>().join(&b';').into();
+    }
+    let all = all.trim_ascii();
+    if !all.is_empty() {
+        line(b"cookie", all);
+    }
+}
+
+/// What the name of each cookie of the gateway's own begins with. They stay between it and the browser: rule R6.
+const OUR_COOKIES: &[u8] = b"__Host-ztgate";
+
+/// Whether `name=value` is a cookie of the gateway's own. One without a name, whose value reads like one with, is sent
+/// back as if it had that name.
+fn is_our_cookie(cookie: &[u8]) -> bool {
+    let cookie = cookie.trim_ascii();
+    let cookie = cookie.strip_prefix(b"=").unwrap_or(cookie).trim_ascii_start();
+    cookie.get(..OUR_COOKIES.len()).is_some_and(|name| name.eq_ignore_ascii_case(OUR_COOKIES))
+}
+
+/// Whether a service worker's scope lies in the folder of the script at this path. Only what no parser reads in two ways
+/// counts.
+fn is_below(scope: &HeaderValue, path: &str) -> bool {
+    let folder = path.rfind('/').map_or("/", |end| &path[..=end]);
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'~' | b'.');
+    let scope = scope.as_bytes();
+    scope.starts_with(folder.as_bytes())
+        && !scope.starts_with(b"//")
+        && scope.iter().all(plain)
+        && !scope.split(|&b| b == b'/').any(|part| part == b"..")
 }
 
 /// The fields that `Connection` makes the connection's own.
@@ -111,11 +147,18 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
-/// Turns an upstream's header fields into the device's. With `hsts` it may bind browsers to HTTPS.
-pub fn to_device(headers: &mut HeaderMap, request_id: HeaderValue, hsts: bool) {
-    // The lane decides about HSTS and other doors, not a service behind it.
+/// Turns an upstream's header fields, in its answer to a request for `path`, into the device's: rule R5. With `hsts` it
+/// may bind browsers to HTTPS.
+pub fn to_device(headers: &mut HeaderMap, path: &str, request_id: HeaderValue, hsts: bool) {
+    let beyond = headers.get_all(SERVICE_WORKER_ALLOWED).iter().any(|scope| !is_below(scope, path));
+    // The lane decides about HSTS and other doors, and the gateway about other origins, not a service behind it.
     strip(headers, |name| {
-        *name == header::STRICT_TRANSPORT_SECURITY && !hsts || *name == header::ALT_SVC || *name == REFUSAL
+        *name == header::STRICT_TRANSPORT_SECURITY && !hsts
+            || *name == header::ALT_SVC
+            || *name == CLEAR_SITE_DATA
+            || *name == SERVICE_WORKER_ALLOWED && beyond
+            || *name == REFUSAL
+            || is_of_cors(name)
     });
     if headers.contains_key(header::SET_COOKIE) {
         keep_cookies_at_home(headers);
@@ -211,9 +254,11 @@ fn starts_with(name: &str, pattern: &str) -> bool {
         })
 }
 
-/// Takes `Domain` off each cookie, so that it stays with the one name that set it.
+/// Takes `Domain` off each cookie, so that it stays with the one name that set it, and drops what is named like ours.
 fn keep_cookies_at_home(headers: &mut HeaderMap) {
-    let cookies: Vec<HeaderValue> = headers.get_all(header::SET_COOKIE).iter().map(without_domain).collect();
+    let theirs = |cookie: &&HeaderValue| !is_our_cookie(cookie.as_bytes());
+    let cookies = headers.get_all(header::SET_COOKIE).iter().filter(theirs);
+    let cookies: Vec<HeaderValue> = cookies.map(without_domain).collect();
     headers.remove(header::SET_COOKIE);
     for cookie in cookies {
         headers.append(header::SET_COOKIE, cookie);
@@ -386,5 +431,86 @@ mod tests {
         ] {
             assert_eq!(without_domain(&HeaderValue::from_static(from)), to);
         }
+    }
+
+    /// R6.
+    #[test]
+    fn cookies_of_the_gateway_are_never_a_services_to_see_or_to_set() {
+        for (from_device, sent) in [
+            (&["a=1; __Host-ztgate=s; b=2"][..], Some("a=1; b=2")),
+            (&["__host-ZTGATE-session=s; a=1"], Some("a=1")),
+            (&["a=1", "__Host-ztgate=s"], Some("a=1")),
+            (&["=__Host-ztgate=s; a=__Host-ztgate"], Some("a=__Host-ztgate")),
+            (&["__Host-ztgate=s"], None),
+            (&["x__Host-ztgate=1;a=1"], Some("x__Host-ztgate=1;a=1")),
+        ] {
+            let cookies: Vec<(&str, &str)> = from_device.iter().map(|value| ("cookie", *value)).collect();
+            let seen = sent_upstream(&cookies);
+            assert_eq!(seen.get("cookie").map(|value| value.to_str().unwrap()), sent, "{from_device:?}");
+        }
+        let answer = [
+            ("set-cookie", "__Host-ztgate=forged; Secure; Path=/"),
+            ("set-cookie", "a=1; Domain=home.arpa"),
+            ("set-cookie", " __HOST-ztgate-session =forged"),
+            ("set-cookie", "=__Host-ztgate=forged"),
+        ];
+        assert_eq!(seen_by_device(&answer, "/").get_all("set-cookie").iter().collect::<Vec<_>>(), ["a=1"]);
+    }
+
+    fn seen_by_device(from_upstream: &[(&str, &str)], path: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in from_upstream {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        to_device(&mut headers, path, HeaderValue::from_static("1"), false);
+        headers
+    }
+
+    /// R5.
+    #[test]
+    fn a_service_opens_no_doors_to_other_origins() {
+        let seen = seen_by_device(
+            &[
+                ("access-control-allow-origin", "*"),
+                ("access-control-allow-credentials", "true"),
+                ("access-control-expose-headers", "*"),
+                ("access-control-something-new", "yes"),
+                ("clear-site-data", "\"*\""),
+                ("alt-svc", "h3=\":443\""),
+                ("strict-transport-security", "max-age=1"),
+                ("ztgate-refusal", "no-rule"),
+                ("x-frame-options", "DENY"),
+                ("content-security-policy", "default-src 'self'"),
+                ("vary", "accept"),
+            ],
+            "/",
+        );
+        let mut names: Vec<&str> = seen.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-security-policy", "vary", "x-frame-options", "x-request-id"]);
+    }
+
+    #[test]
+    fn a_service_worker_rules_over_the_folder_of_its_script_and_no_more() {
+        for (path, scope, stays) in [
+            ("/sw.js", "/", true),
+            ("/sw.js", "/app/", true),
+            ("/web/sw.js", "/web/", true),
+            ("/web/sw.js", "/web/deeper", true),
+            ("/web/sw.js", "/", false),
+            ("/web/sw.js", "/website/", false),
+            ("/web/sw.js", "/web/../", false),
+            ("/web/sw.js", "/web/%2e%2e/", false),
+            ("/web/sw.js", "/web/.\t./", false),
+            ("/web/sw.js", "/web/\\../", false),
+            ("/web/sw.js", "../", false),
+            ("/web/sw.js", "https://wiki.home.arpa/", false),
+            ("/sw.js", "//evil.example/", false),
+        ] {
+            let seen = seen_by_device(&[("service-worker-allowed", scope)], path);
+            assert_eq!(seen.contains_key("service-worker-allowed"), stays, "{path} {scope}");
+        }
+        let twice = [("service-worker-allowed", "/"), ("service-worker-allowed", "/web/")];
+        assert!(!seen_by_device(&twice, "/web/sw.js").contains_key("service-worker-allowed"));
     }
 }

@@ -8,6 +8,7 @@
 //! | `accept` | which member's frame opened this connection? | [`Accepted`](accept::Accepted) |
 //! | `connection` | who is that, by today's roster? | `Identified` |
 //! | `authority` | which name is asked for? | `Asked` |
+//! | `origin` | is it the member's will, or that of a page from elsewhere? | `Passage` |
 //! | `admit` | may this member have it? | [`Admitted`] |
 //! | `exchange`, `websocket` | what does the service say? | a response that streams |
 //! | `entry` | what happened? | a record |
@@ -18,6 +19,7 @@ mod authority;
 mod body;
 mod connection;
 mod context;
+mod cors;
 mod entry;
 mod exchange;
 mod frames;
@@ -26,6 +28,7 @@ mod handshake;
 mod headers;
 mod holding;
 mod io;
+mod origin;
 mod refuse;
 mod request;
 mod rewrite;

@@ -27,11 +27,13 @@ pub struct Refusal {
     /// The service whose existence the device may learn, since its name was judged before.
     service: Option<Box<str>>,
     host: Option<Box<str>>,
+    /// The origin of the page that asked, where that is why.
+    origin: Option<Box<str>>,
 }
 
 impl Refusal {
     pub fn of(code: RefusalCode) -> Self {
-        Self { code, why: None, service: None, host: None }
+        Self { code, why: None, service: None, host: None, origin: None }
     }
 
     pub fn because(code: RefusalCode, why: String) -> Self {
@@ -47,6 +49,10 @@ impl Refusal {
 
     pub fn for_host(self, host: &str) -> Self {
         Self { host: Some(host.into()), ..self }
+    }
+
+    pub fn by_page_of(self, origin: Option<&str>) -> Self {
+        Self { origin: origin.map(Into::into), ..self }
     }
 }
 
@@ -121,6 +127,7 @@ pub fn refuse(mut entry: Entry, client: Client, refusal: &Refusal) -> Response<P
             (None, None) => None,
         },
         detail: refusal.why.as_deref(),
+        origin: refusal.origin.as_deref(),
         zone: snapshot.site.zone.as_str(),
         gate: active.then_some(gate.as_str()),
         request: Some(entry.request_id()),

@@ -3,22 +3,26 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::model::{Lane, RefusalCode};
-use crate::routes::Target;
+use crate::portal::PROBE_PATH;
+use crate::routes::{Route, Target};
+use crate::services::Reception;
 
 use super::admit::{Admitted, admit};
 use super::authority::{self, Door};
 use super::body::Payload;
 use super::connection::Connection;
+use super::cors::{self, Reader};
 use super::entry::Entry;
+use super::origin::{self, Asking, Links, Passage};
 use super::refuse::{Client, Refusal, refuse};
 use super::{exchange, show, talk, websocket};
-use crate::services::Reception;
 
 /// Judges a request and has it answered.
 ///
@@ -30,33 +34,56 @@ pub async fn answer(
     let context = &connection.context;
     context.stats.request();
     let mut entry = Entry::begin(&connection, &request, context.next_request());
-    let admitted = match judge(&connection, &request, &mut entry) {
-        Ok(admitted) => admitted,
+    let (admitted, onward) = match judge(&connection, &request, &mut entry) {
+        Ok(judged) => judged,
         Err(refusal) => return Ok(refuse(entry, Client::of(&request), &refusal)),
     };
     entry.rule(admitted.rule());
-    let Some(route) = admitted.route().cloned() else {
-        return Ok(super::gate::gate(entry, &request, &admitted));
+    let reader = match onward {
+        Onward::Goes(reader) => reader,
+        Onward::Preflight(origin) => return Ok(cors::preflight(entry, &request, origin)),
     };
-    if connection.lane == Lane::Http && !route.service.plain_http {
-        return Ok(to_https(entry, &request));
-    }
+    let mut response = match admitted.route().cloned() {
+        None => super::gate::gate(entry, &request, &admitted),
+        Some(route) if connection.lane == Lane::Http && !route.service.plain_http => {
+            to_https(entry, &request)
+        }
+        Some(route) => receive(entry, admitted, route, request).await,
+    };
+    reader.may_read(response.headers_mut());
+    Ok(response)
+}
+
+/// Has a service's room say what becomes of a request, and does it.
+async fn receive(
+    entry: Entry,
+    admitted: Admitted,
+    route: Arc<Route>,
+    request: Request<Incoming>,
+) -> Response<Payload> {
     let is_socket = websocket::is_asked_for(&request);
     let talk = match route.room.receive(request.method(), request.uri().path(), is_socket) {
         Reception::Through => None,
         Reception::Talk(talks) => Some(talks.begin()),
-        Reception::Show(shown) => return Ok(show::file(entry, &request, shown)),
-        Reception::Nothing => return Ok(show::nothing(entry, &request)),
+        Reception::Show(shown) => return show::file(entry, &request, shown),
+        Reception::Nothing => return show::nothing(entry, &request),
         Reception::Closed(why) => {
-            let refusal = Refusal::because(RefusalCode::BadRequest, why.to_owned());
-            return Ok(refuse(entry, Client::of(&request), &refusal.for_service(admitted.target())));
+            let refusal = Refusal::because(RefusalCode::NotOffered, why.to_owned());
+            return refuse(entry, Client::of(&request), &refusal.for_service(admitted.target()));
         }
     };
     match talk {
-        talk if is_socket => Ok(Box::pin(websocket::open(entry, admitted, route, talk, request)).await),
-        None => Ok(exchange::run(entry, admitted, route, request).await),
-        Some(talk) => Ok(Box::pin(talk::run(entry, admitted, route, talk, request)).await),
+        talk if is_socket => Box::pin(websocket::open(entry, admitted, route, talk, request)).await,
+        None => exchange::run(entry, admitted, route, request).await,
+        Some(talk) => Box::pin(talk::run(entry, admitted, route, talk, request)).await,
     }
+}
+
+/// Where an admitted request goes.
+enum Onward {
+    Goes(Reader),
+    /// Nowhere: a browser asks whether a page of this origin may send one.
+    Preflight(HeaderValue),
 }
 
 /// Every question in its order: network, identity, state, name, request, rule.
@@ -64,7 +91,7 @@ fn judge<B>(
     connection: &Rc<Connection>,
     request: &Request<B>,
     entry: &mut Entry,
-) -> Result<Admitted, Refusal> {
+) -> Result<(Admitted, Onward), Refusal> {
     let snapshot = connection.context.snapshot();
     let who = connection.identify(&snapshot).map_err(|refusal| {
         if let Some(member) = &refusal.known {
@@ -88,10 +115,47 @@ fn judge<B>(
 
     check(request).map_err(|why| Refusal::because(RefusalCode::BadRequest, why.to_owned()))?;
 
-    admit(&snapshot, &who, target, request, entry.at()).map_err(|denied| {
+    let asking = Asking {
+        lane: connection.lane,
+        port: asked.port.unwrap_or(connection.lane.default_port()),
+        host: &asked.host,
+        method: request.method(),
+        headers: request.headers(),
+        is_websocket: websocket::is_asked_for(request),
+    };
+    let origins = snapshot.site.origins(target);
+    let passage = origin::judge(asking, origins, || links(target, request)).map_err(|foreign| {
+        Refusal::because(RefusalCode::CrossSite, foreign.to_string())
+            .for_service(target)
+            .by_page_of(foreign.origin())
+    })?;
+    let onward = match passage {
+        Passage::Goes { reader: Some(origin) } => Onward::Goes(Reader::Page(origin.clone())),
+        Passage::Goes { reader: None } if origins.lists_any() => Onward::Goes(Reader::NotThis),
+        Passage::Goes { reader: None } => Onward::Goes(Reader::Nobody),
+        Passage::Preflight { reader } => Onward::Preflight(reader.clone()),
+    };
+
+    let admitted = admit(&snapshot, &who, target, request, entry.at()).map_err(|denied| {
         entry.rule(denied.rule.as_ref());
         Refusal::of(denied.code).for_service(target)
-    })
+    })?;
+    Ok((admitted, onward))
+}
+
+/// What pages from elsewhere may do with a path.
+fn links<B>(target: &Target, request: &Request<B>) -> Links {
+    let path = request.uri().path();
+    match target {
+        // The trust page comes over http and asks this over https: whether it can be asked is all that it tells.
+        Target::Gate if path == PROBE_PATH => Links::OwnPages,
+        Target::Gate => Links::Lead,
+        Target::Service(route) => {
+            let talks =
+                |method, is_socket| matches!(route.room.receive(method, path, is_socket), Reception::Talk(_));
+            if talks(&Method::POST, false) || talks(&Method::GET, true) { Links::Closed } else { Links::Lead }
+        }
+    }
 }
 
 /// Whether this connection will do for the name, as its handshake would be judged now. Whoever connects anew is told by TLS

@@ -65,9 +65,10 @@ pub async fn run(
         }
         Err(Unread::BrokeOff) => return exchange::broke_off(entry, client),
     };
+    let refused = ruling.deeds.first().and_then(|deed| deed.refused);
     entry.did(ruling.deeds);
     let Some(forward) = ruling.forward else {
-        return tell(entry, &client, &*talk, ruling.reply.unwrap_or_default());
+        return tell(entry, &client, refused, ruling.reply.unwrap_or_default());
     };
     // Nothing else that the device said is the service's to hear.
     parts.headers = only(&parts.headers, [header::HOST, header::USER_AGENT]);
@@ -118,7 +119,7 @@ pub async fn run(
     }
     let answered = talk.answer(answer, context.clock.instant());
     entry.did(answered.deeds);
-    exchange::to_device(&entry, &route, &host, &mut parts);
+    exchange::to_device(&entry, &admitted, &route, &host, &mut parts);
     whole(entry, parts, answered.message.unwrap_or_default())
 }
 
@@ -208,9 +209,9 @@ fn whole(mut entry: Entry, mut parts: response::Parts, message: Bytes) -> Respon
 }
 
 /// What the room says in the service's place.
-fn tell(mut entry: Entry, client: &Client, talk: &dyn Talk, reply: Reply) -> Response<Payload> {
-    let mut response = own_file(&mut entry, client, talk.media_type(), reply.status, reply.message.into());
-    if let Some(code) = reply.code {
+fn tell(mut entry: Entry, client: &Client, refused: Option<RefusalCode>, reply: Reply) -> Response<Payload> {
+    let mut response = own_file(&mut entry, client, "application/json", reply.status, reply.message.into());
+    if let Some(code) = refused {
         response.headers_mut().insert(REFUSAL, HeaderValue::from_static(code.as_str()));
     }
     response
@@ -232,7 +233,7 @@ fn failed(
     entry.did(answered.deeds);
     entry.refused(code);
     let message = answered.message.unwrap_or_default().to_vec();
-    tell(entry, &client, &*talk, Reply { status: code.status(), code: Some(code), message })
+    tell(entry, &client, Some(code), Reply { status: code.status(), message })
 }
 
 fn only<const N: usize>(headers: &HeaderMap, names: [header::HeaderName; N]) -> HeaderMap {

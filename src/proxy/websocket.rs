@@ -156,7 +156,7 @@ pub async fn open(
             return down(entry, client, &admitted, &route, Trouble::Broken, &why);
         }
         // The service said no in its own words.
-        exchange::to_device(&entry, &route, &host, &mut parts);
+        exchange::to_device(&entry, &admitted, &route, &host, &mut parts);
         entry.status(parts.status);
         let body = UpstreamBody::new(call, admitted, entry);
         return Response::from_parts(parts, Payload::Upstream(Box::new(body)));
@@ -166,7 +166,7 @@ pub async fn open(
         let why = "it answered a WebSocket with the wrong accept key";
         return down(entry, client, &admitted, &route, Trouble::Broken, &why);
     }
-    headers::to_device(&mut parts.headers, request_id(&entry), route.service.hsts);
+    headers::to_device(&mut parts.headers, admitted.path(), request_id(&entry), route.service.hsts);
     if is_h2 {
         parts.status = StatusCode::OK;
         parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);

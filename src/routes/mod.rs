@@ -2,12 +2,14 @@
 
 mod health;
 mod open;
+mod origins;
 mod place;
 mod site;
 mod upstream_tls;
 
 pub use health::Health;
 pub use open::OpenError;
+pub use origins::Origins;
 pub use place::{Place, Resolver};
 pub use site::{GATE, Route, RouteError, Site, SiteError, Target};
 pub use upstream_tls::{ClientTls, UpstreamTlsError, key_hash};

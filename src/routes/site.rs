@@ -9,7 +9,7 @@ use crate::model::{Label, Zone};
 
 use super::open::{self, OpenError};
 use super::upstream_tls::{ClientTls, UpstreamTlsError};
-use super::{Health, Place};
+use super::{Health, Origins, Place};
 use crate::services::Room;
 
 /// The gateway's own name in the zone.
@@ -36,6 +36,8 @@ pub struct Route {
     pub room: Arc<dyn Room>,
     /// How to speak TLS to it, if it wants TLS.
     pub tls: Option<ClientTls>,
+    /// Whose pages may use it.
+    pub origins: Origins,
     /// The upstream's own authority as it may name itself in `Location`: `host` and `host:port`.
     pub own_authorities: Vec<String>,
 }
@@ -85,6 +87,7 @@ pub struct Site {
     handshakes: HashMap<Box<str>, Handshake>,
     /// For whoever asks for no name, and may ask for any later.
     nameless: Handshake,
+    gate_origins: Origins,
     routes: Vec<Arc<Route>>,
 }
 
@@ -108,6 +111,7 @@ impl Site {
                     .map_or_else(|| Arc::new(Place::new(&service.upstream)), |route| route.place.clone()),
                 health: known.map_or_else(Arc::default, |route| route.health.clone()),
                 own_authorities: own_authorities(service),
+                origins: Origins::of_service(config, service),
                 tls: ClientTls::new(&service.upstream).map_err(|why| error(why.into()))?,
                 room: open::room(service).map_err(|why| error(why.into()))?,
                 word: service.name.shared(),
@@ -131,6 +135,7 @@ impl Site {
             names,
             handshakes,
             nameless,
+            gate_origins: Origins::of_gate(config),
             routes,
         })
     }
@@ -160,6 +165,7 @@ impl Site {
             names: self.names.iter().map(|(name, target)| (name.clone(), mine(target))).collect(),
             handshakes: self.handshakes.clone(),
             nameless: self.nameless,
+            gate_origins: self.gate_origins.clone(),
             routes: own,
         }
     }
@@ -167,6 +173,14 @@ impl Site {
     /// What a full, lower-case host name stands for.
     pub fn find(&self, host: &str) -> Option<&Target> {
         self.names.get(host)
+    }
+
+    /// Whose pages may use what a name stands for.
+    pub fn origins<'a>(&'a self, target: &'a Target) -> &'a Origins {
+        match target {
+            Target::Gate => &self.gate_origins,
+            Target::Service(route) => &route.origins,
+        }
     }
 
     pub fn route(&self, service: &str) -> Option<&Arc<Route>> {

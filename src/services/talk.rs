@@ -15,9 +15,6 @@ pub trait Talk: fmt::Debug {
     /// [`Talk::too_long`].
     fn longest(&self) -> usize;
 
-    /// The media type of its messages, where they come by HTTP.
-    fn media_type(&self) -> &'static str;
-
     /// Judges a message of the device's. `roles` are those that it has right now, weakest first.
     fn ask(&mut self, message: &[u8], roles: &[&str], now: Moment) -> Ruling;
 
@@ -51,8 +48,6 @@ pub struct Ruling {
 pub struct Reply {
     /// The HTTP status, where the message came by HTTP.
     pub status: http::StatusCode,
-    /// Why all of it was refused, if that has one reason.
-    pub code: Option<RefusalCode>,
     pub message: Vec<u8>,
 }
 

@@ -14,6 +14,7 @@ mod heavy;
 mod http2;
 mod lifecycle;
 mod nameserver;
+mod origins;
 mod publish;
 mod push;
 mod real;

@@ -35,6 +35,7 @@ pub(super) fn words(
     member: Option<MemberId>,
     device: Option<&str>,
     service: Option<&str>,
+    origin: Option<&str>,
 ) -> Words {
     let id = member.map_or("this device".to_owned(), |member| member.to_string());
     let whois = member.map(|member| format!("ztgate whois {member}"));
@@ -161,8 +162,16 @@ pub(super) fn words(
             Tone::Stop,
             "Another site asked for this",
             "A page of another site tried to use this service in your name, so the gateway stopped it.",
-            "If you wanted this, type the service's address into the address bar yourself. If not, close the page that did it.",
-            None,
+            &match service.zip(origin) {
+                Some((service, origin)) => format!(
+                    "Close the page that did it, unless you wanted this. If that page is to use this service, the person in \
+                     charge lists {origin} in allow_origins of [service.{service}] in ztgate.toml."
+                ),
+                None => "If you wanted this, type the service's address into the address bar yourself. If not, close the page \
+                         that did it."
+                    .to_owned(),
+            },
+            service.and(origin).map(|origin| format!("allow_origins = [\"{origin}\"]")),
         ),
         RefusalCode::NotOffered => tell(
             Tone::Stop,

@@ -1,0 +1,280 @@
+//! Whose will a request is: the member's, or that of a page from elsewhere which is open on its device. Rules R1 to R4.
+//!
+//! Any page can make its browser send requests, and the device is all that identity proves. What tells a page's requests
+//! apart is what browsers say of them and no page can change: `Origin` (RFC 6454), `Sec-Fetch-*` (W3C Fetch Metadata; sent
+//! over HTTPS and to localhost only), and `Referer`, which a page can leave out but not forge. A client that says none of
+//! these is no browser: curl, a television's app, rclone, Finder, Explorer. Nothing here looks at `User-Agent`.
+
+use http::Method;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::model::{Lane, WebOrigin};
+use crate::routes::Origins;
+
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Longer than any that names a host (RFC 1035, section 2.3.4).
+const LONGEST_SHOWN: usize = 300;
+
+/// What the rules look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    pub lane: Lane,
+    /// The port in the URL that is asked for, written or usual.
+    pub port: u16,
+    /// The name that is asked for, as it was judged.
+    pub host: &'a str,
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+    pub is_websocket: bool,
+}
+
+/// What pages from elsewhere may do with a path without being listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// Lead there: a link that fills the whole tab.
+    Lead,
+    /// Nothing. What is asked there is an action.
+    Closed,
+    /// Nothing, save that the name's own pages of the other lane may ask it.
+    OwnPages,
+}
+
+/// How a request that is the member's will goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage<'a> {
+    /// To the service. `reader` is the `Origin` of a page that is not of this very origin and may read the answer.
+    Goes { reader: Option<&'a HeaderValue> },
+    /// A question that a browser asks for this page before it sends a request (a CORS preflight), which the gateway answers.
+    Preflight { reader: &'a HeaderValue },
+}
+
+/// Why a request is a page's, and not the member's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Foreign<'a> {
+    #[error("a request has one Origin at most: null, or scheme://host:port")]
+    Malformed,
+    #[error("a page asks that has no origin, like a frame in a sandbox or a file")]
+    Nowhere,
+    #[error("a page of {0} asks")]
+    Origin(&'a str),
+    #[error("a page from elsewhere asks, and does not say from where")]
+    Unnamed,
+}
+
+impl Foreign<'_> {
+    /// What `allow_origins` would have to list, if it can.
+    pub fn origin(&self) -> Option<&str> {
+        match self {
+            Self::Origin(origin) => {
+                let read = WebOrigin::parse(origin).filter(|_| origin.len() <= LONGEST_SHOWN)?;
+                (read.as_browsers_write() == *origin).then_some(origin)
+            }
+            Self::Malformed | Self::Nowhere | Self::Unnamed => None,
+        }
+    }
+}
+
+/// Judges one request. `links` is asked only where it matters.
+///
+/// # Errors
+/// A page from elsewhere sent it.
+pub fn judge<'a>(
+    asking: Asking<'a>,
+    origins: &Origins,
+    links: impl FnOnce() -> Links,
+) -> Result<Passage<'a>, Foreign<'a>> {
+    let from = asking.from(origins)?;
+    let site = asking.only(&SITE);
+    if asking.is_websocket {
+        // R1. Every browser names the origin of a WebSocket's page (RFC 6455, section 4.1).
+        return match from {
+            None if site != Header::Absent => Err(Foreign::Unnamed),
+            _ => allowed(from),
+        };
+    }
+    // R2. What asks by OPTIONS without these two is no preflight.
+    if asking.method == Method::OPTIONS
+        && asking.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && let Some(from) = from
+    {
+        return match allowed(Some(from))? {
+            Passage::Goes { reader } => Ok(Passage::Preflight { reader: reader.unwrap_or(from.text) }),
+            preflight @ Passage::Preflight { .. } => Ok(preflight),
+        };
+    }
+    match site {
+        // R3, and R4 where no browser says.
+        Header::Is("same-origin" | "none") => {
+            Ok(Passage::Goes { reader: from.and_then(|from| from.reader()) })
+        }
+        Header::Is(_) | Header::Odd => asking.across(from, origins, links),
+        Header::Absent => asking.unsaid(from, origins, links),
+    }
+}
+
+/// A header that is to be there once at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Header<'a> {
+    Absent,
+    Is(&'a str),
+    /// There more than once, or not text.
+    Odd,
+}
+
+/// The origin that a request names.
+#[derive(Clone, Copy, Debug)]
+struct From<'a> {
+    text: &'a HeaderValue,
+    whose: Whose<'a>,
+}
+
+/// Whose an origin is.
+#[derive(Clone, Copy, Debug)]
+enum Whose<'a> {
+    /// The one that is asked.
+    This,
+    /// The service's own by another name, port or lane.
+    Own,
+    Listed,
+    Foreign(Foreign<'a>),
+}
+
+impl<'a> From<'a> {
+    fn reader(self) -> Option<&'a HeaderValue> {
+        matches!(self.whose, Whose::Own | Whose::Listed).then_some(self.text)
+    }
+}
+
+/// Whether a page of that origin may ask anything. Who names none may.
+fn allowed(from: Option<From<'_>>) -> Result<Passage<'_>, Foreign<'_>> {
+    match from {
+        Some(From { whose: Whose::Foreign(why), .. }) => Err(why),
+        _ => Ok(Passage::Goes { reader: from.and_then(From::reader) }),
+    }
+}
+
+impl<'a> Asking<'a> {
+    fn only(&self, name: &HeaderName) -> Header<'a> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Header::Absent,
+            (Some(value), None) => value.to_str().map_or(Header::Odd, Header::Is),
+            (Some(_), Some(_)) => Header::Odd,
+        }
+    }
+
+    /// Whose the page is, if `Origin` says. More than one, or none that a browser would write, is nobody's.
+    fn from(&self, origins: &Origins) -> Result<Option<From<'a>>, Foreign<'a>> {
+        let Some(text) = self.headers.get(header::ORIGIN) else { return Ok(None) };
+        let Header::Is(origin) = self.only(&header::ORIGIN) else { return Err(Foreign::Malformed) };
+        let read = WebOrigin::parse(origin);
+        let whose = match read {
+            _ if origins.lists(origin) => Whose::Listed,
+            Some(read) if self.is_this(read) => Whose::This,
+            Some(read) if origins.owns(read, self.lane, self.port) => Whose::Own,
+            Some(_) => Whose::Foreign(Foreign::Origin(origin)),
+            None if origin == "null" => Whose::Foreign(Foreign::Nowhere),
+            None => return Err(Foreign::Malformed),
+        };
+        Ok(Some(From { text, whose }))
+    }
+
+    fn is_this(&self, origin: WebOrigin<'_>) -> bool {
+        origin.scheme == self.lane.scheme() && origin.port() == Some(self.port) && origin.host == self.host
+    }
+
+    fn reads(&self) -> bool {
+        matches!(*self.method, Method::GET | Method::HEAD)
+    }
+
+    /// R3, of what a browser says comes from another site, or from another name or port of this one.
+    fn across(
+        &self,
+        from: Option<From<'a>>,
+        origins: &Origins,
+        links: impl FnOnce() -> Links,
+    ) -> Result<Passage<'a>, Foreign<'a>> {
+        if from.is_some()
+            && let Ok(passage) = allowed(from)
+        {
+            return Ok(passage);
+        }
+        let leads = || {
+            // Not `iframe`, `frame`, `object` or `embed`: a page in a frame is clicked without being seen.
+            self.only(&MODE) == Header::Is("navigate") && self.only(&DEST) == Header::Is("document")
+        };
+        let passes = self.reads()
+            && match links() {
+                Links::Lead => leads(),
+                Links::Closed => false,
+                Links::OwnPages => {
+                    let whose = self.referers(origins, Lane::Http);
+                    *self.method == Method::GET && matches!(whose, Referers::Ours)
+                }
+            };
+        match from {
+            _ if passes => Ok(Passage::Goes { reader: None }),
+            Some(From { whose: Whose::Foreign(why), .. }) => Err(why),
+            _ => Err(Foreign::Unnamed),
+        }
+    }
+
+    /// R4, where no browser says from where it comes: old ones, all of them on the plain lane, and what is no browser.
+    fn unsaid(
+        &self,
+        from: Option<From<'a>>,
+        origins: &Origins,
+        links: impl FnOnce() -> Links,
+    ) -> Result<Passage<'a>, Foreign<'a>> {
+        let passage = allowed(from)?;
+        let is_safe = self.reads() || *self.method == Method::OPTIONS;
+        // A page names itself in `Origin` wherever it does more than read, and then nothing else has to be looked at.
+        if from.is_some() || is_safe && self.lane == Lane::Https {
+            return Ok(passage);
+        }
+        match self.referers(origins, self.lane) {
+            Referers::Foreign(why) if !is_safe => Err(why),
+            // What fills a tab or a frame says so, and no page can make anything else say it (W3C Upgrade Insecure
+            // Requests, section 3.2.1). Whether it is a frame it does not say.
+            Referers::Foreign(why) if self.reads() => {
+                let leads = self.only(&header::UPGRADE_INSECURE_REQUESTS) == Header::Is("1");
+                if leads && links() == Links::Lead { Ok(passage) } else { Err(why) }
+            }
+            _ => Ok(passage),
+        }
+    }
+
+    /// Whose the pages are that `Referer` names, as told on this lane.
+    fn referers(&self, origins: &Origins, lane: Lane) -> Referers<'a> {
+        let mut found = Referers::None;
+        for value in self.headers.get_all(header::REFERER) {
+            let Ok(url) = value.to_str() else { return Referers::Foreign(Foreign::Unnamed) };
+            // No page, or one that is named by its path alone (RFC 9110, section 10.1.3).
+            if url.is_empty() || url == "about:blank" || url.starts_with('/') && !url.starts_with("//") {
+                continue;
+            }
+            match WebOrigin::of_url(url) {
+                Some((origin, text)) if origins.owns(origin, lane, self.port) || origins.lists(text) => {
+                    found = Referers::Ours;
+                }
+                Some((_, text)) => return Referers::Foreign(Foreign::Origin(text)),
+                None => return Referers::Foreign(Foreign::Unnamed),
+            }
+        }
+        found
+    }
+}
+
+/// Whose pages `Referer` names.
+#[derive(Clone, Copy, Debug)]
+enum Referers<'a> {
+    None,
+    Ours,
+    Foreign(Foreign<'a>),
+}
+
+#[cfg(test)]
+mod tests;
