@@ -46,6 +46,17 @@ pub struct Config {
     pub warnings: Vec<Problem>,
 }
 
+impl Config {
+    /// The ports that only some services have, each once, ascending.
+    pub fn extra_ports(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> =
+            self.services.iter().flat_map(|service| &service.extra_ports).copied().collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+}
+
 /// The local ZeroTier node's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -128,6 +139,8 @@ pub struct Service {
     /// Further names in the zone.
     pub aliases: Vec<Label>,
     pub kind: &'static Kind,
+    /// Ports on which it is there, too, by HTTP and HTTPS alike, and no other service but by its own word.
+    pub extra_ports: Vec<u16>,
     /// What its paragraph says by the keys of its kind.
     pub settings: Vec<(&'static str, Setting)>,
     pub upstream: Upstream,

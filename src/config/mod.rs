@@ -159,7 +159,9 @@ fn check(file: &Path, sources: &[Source]) -> Result<Config, Vec<Problem>> {
         people::check_policy_keys(policy, &mut report);
     }
     let groups = people::read_groups(&files, &mut report);
-    let around = service::Around { folder, zone: gateway.zone.as_ref() };
+    let dns_port = dns.enabled.then_some(dns.port);
+    let ports: Vec<u16> = [gateway.http_port, gateway.https_port].into_iter().chain(dns_port).collect();
+    let around = service::Around { folder, zone: gateway.zone.as_ref(), ports: &ports };
     let services = match main.section("service", &mut report) {
         Some(section) => service::read_all(&section, &around, &mut report),
         None => Vec::new(),

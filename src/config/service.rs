@@ -28,6 +28,7 @@ const KEYS: Keys<'_> = Keys {
         "plain_http",
         "http1_only",
         "min_tls",
+        "extra_ports",
         "hsts",
     ],
     not_here: &[
@@ -63,6 +64,8 @@ pub(super) struct Around<'a> {
     pub folder: &'a Path,
     /// `None` if it is wrong itself.
     pub zone: Option<&'a Zone>,
+    /// Ports that are taken by the gateway itself.
+    pub ports: &'a [u16],
 }
 
 /// All services, ordered by name. Whichever is wrong is left out and reported.
@@ -140,6 +143,7 @@ fn read_one(
         aliases,
         kind: kind?,
         settings,
+        extra_ports: read_extra_ports(section, around.ports, report),
         upstream: upstream?,
         allow,
         allow_origins,
@@ -158,6 +162,21 @@ fn check_keys(section: &Section<'_>, kind: Option<&'static Kind>, report: &mut R
     let elsewhere = others.iter().filter(|_| kind.is_some()).map(|(name, says)| (*name, says.as_str()));
     let not_here: Vec<(&str, &str)> = not_here.chain(elsewhere).collect();
     section.only(&Keys { known: &known, not_here: &not_here, meant: KEYS.meant }, report);
+}
+
+fn read_extra_ports(section: &Section<'_>, taken: &[u16], report: &mut Report) -> Vec<u16> {
+    let Some(item) = section.get("extra_ports") else { return Vec::new() };
+    let mut ports = Vec::new();
+    for item in item.list(report) {
+        let Some(port) = item.port(report) else { continue };
+        if taken.contains(&port) {
+            let message = format!("{port} is one of the gateway's own ports");
+            report.error(&item.spot, message, "there every service is found by its name; leave it out");
+        } else if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports
 }
 
 fn read_min_tls(section: &Section<'_>, plain_http: bool, report: &mut Report) -> TlsVersion {

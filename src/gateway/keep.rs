@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
 use crate::linux::holder::{self, Holder, Protocol};
-use crate::model::Lane;
+use crate::model::{Lane, Lanes};
 use crate::overlay::Overlay;
 use crate::proxy::{Bind, BindFault, Shared};
 use crate::publish;
@@ -96,11 +96,16 @@ pub(super) fn update<T: PartialEq>(to: &watch::Sender<T>, now: T) {
 /// The listeners that an overlay asks for: one for each address and port.
 pub(super) fn wanted(overlay: &Overlay, config: &Config, more_http: &[u16]) -> Vec<Bind> {
     let device: Option<Arc<str>> = overlay.device.as_deref().map(Arc::from);
-    let http = std::iter::once(&config.http_port).chain(more_http).map(|&port| (port, Lane::Http));
-    let ports: Vec<(u16, Lane)> = http.chain([(config.https_port, Lane::Https)]).collect();
-    let bind = |(address, (port, lane)): (std::net::IpAddr, (u16, Lane))| Bind {
+    let http = std::iter::once(config.http_port).chain(more_http.iter().copied());
+    let http = http.map(|port| (port, Lanes::Only(Lane::Http)));
+    let own = |port: &u16| [config.http_port, config.https_port].contains(port) || more_http.contains(port);
+    // A port that the gateway keeps until its restart may be a service's in the file already.
+    let extra = config.extra_ports().into_iter().filter(|port| !own(port)).map(|port| (port, Lanes::Both));
+    let https = (config.https_port, Lanes::Only(Lane::Https));
+    let ports: Vec<(u16, Lanes)> = http.chain([https]).chain(extra).collect();
+    let bind = |(address, (port, lanes)): (std::net::IpAddr, (u16, Lanes))| Bind {
         at: (address, port).into(),
-        lane,
+        lanes,
         device: device.clone(),
         ifindex: overlay.ifindex,
     };

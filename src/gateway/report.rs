@@ -26,7 +26,7 @@ impl Inner {
             device: overlay.device.as_deref()?,
             roster: &roster,
             own: overlay.own,
-            tcp: &[&[config.http_port, config.https_port][..], &dns].concat(),
+            tcp: &[&[config.http_port, config.https_port][..], &config.extra_ports(), &dns].concat(),
             udp: &dns,
             break_glass: ssh.map(|port| nft::BreakGlass { port, members }),
         }))
@@ -160,7 +160,7 @@ impl Inner {
             .into_iter()
             .map(|bind| admin::Listener {
                 at: bind.at,
-                scheme: bind.lane.scheme().to_owned(),
+                scheme: bind.lanes.as_str().to_owned(),
                 error: fault(&bind),
             })
             .collect()

@@ -29,6 +29,24 @@ pub enum Lane {
     Https,
 }
 
+/// Which lanes a port takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lanes {
+    Only(Lane),
+    /// Both: a connection's first byte tells which one it is.
+    Both,
+}
+
+impl Lanes {
+    /// In words for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Only(lane) => lane.scheme(),
+            Self::Both => "http or https",
+        }
+    }
+}
+
 impl Lane {
     /// The URL scheme, as upstreams learn it in `X-Forwarded-Proto`.
     pub fn scheme(self) -> &'static str {

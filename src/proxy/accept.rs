@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use tokio::net::TcpStream;
 
 use crate::identity::{NoProof, Origin};
-use crate::model::{Lane, Mac};
+use crate::model::{Lanes, Mac};
 
 /// A connection whose opener is proved down to the Ethernet address that ZeroTier enforced.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Accepted {
     pub stream: TcpStream,
     pub peer: SocketAddr,
     pub local: SocketAddr,
-    pub lane: Lane,
+    pub lanes: Lanes,
     pub origin: Mac,
 }
 
@@ -30,11 +30,11 @@ pub fn accept(
     stream: TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
-    lane: Lane,
+    lanes: Lanes,
     origin: &dyn Origin,
 ) -> Result<Accepted, Unproven> {
     match origin.of(stream.as_fd()) {
-        Ok(mac) => Ok(Accepted { stream, peer, local, lane, origin: mac }),
+        Ok(mac) => Ok(Accepted { stream, peer, local, lanes, origin: mac }),
         Err(why) => Err(Unproven { peer, why }),
     }
 }

@@ -8,7 +8,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -22,7 +22,7 @@ use crate::audit::Ending;
 use crate::config::Service;
 use crate::identity::{IdentityRefusal, Member, identify};
 use crate::linux::socket::PeerEnd;
-use crate::model::{Label, Lane, Mac, MemberId, RefusalCode, RequestId, TlsVersion};
+use crate::model::{Label, Lane, Lanes, Mac, MemberId, RefusalCode, RequestId, TlsVersion};
 use crate::policy::Subject;
 
 use super::accept::Accepted;
@@ -50,7 +50,8 @@ pub struct Connection {
     pub context: Rc<Context>,
     pub peer: SocketAddr,
     pub local: SocketAddr,
-    pub lane: Lane,
+    /// Of a port that takes both, HTTP's until the first byte came.
+    lane: Cell<Lane>,
     pub origin: Mac,
     /// Whom the origin names, if it is an address of this network at all.
     pub member: Option<MemberId>,
@@ -107,7 +108,10 @@ impl Connection {
         Rc::new(Self {
             peer: accepted.peer,
             local: accepted.local,
-            lane: accepted.lane,
+            lane: Cell::new(match accepted.lanes {
+                Lanes::Only(lane) => lane,
+                Lanes::Both => Lane::Http,
+            }),
             origin: accepted.origin,
             member: accepted.origin.member(snapshot.roster.network),
             sni: RefCell::default(),
@@ -124,6 +128,11 @@ impl Connection {
             number: Cell::default(),
             context,
         })
+    }
+
+    /// The door that it came through.
+    pub fn lane(&self) -> Lane {
+        self.lane.get()
     }
 
     /// Who this is today. Judged once per snapshot; only the roster's age and the member's end are looked at
@@ -172,7 +181,7 @@ impl Connection {
     /// Whether a service takes what comes over this connection. What the handshake asked for may be less than the service
     /// asks for by now, or than it asks of whoever was let in since.
     pub fn suits(&self, service: &Service) -> bool {
-        match self.lane {
+        match self.lane() {
             Lane::Http => service.plain_http,
             Lane::Https => self.tls.get().is_some_and(|agreed| agreed >= service.min_tls),
         }
@@ -315,7 +324,11 @@ pub async fn serve(context: Rc<Context>, accepted: Accepted) {
     }
     connection.number.set(Some(context.enter(&connection)));
     let mut served = pin!(async {
-        match connection.lane {
+        if accepted.lanes == Lanes::Both {
+            let Some(lane) = lane_of(&accepted.stream, context.limits.head).await else { return };
+            connection.lane.set(lane);
+        }
+        match connection.lane() {
             Lane::Http => h1(&connection, accepted.stream).await,
             Lane::Https => tls(&connection, accepted.stream).await,
         }
@@ -328,6 +341,19 @@ pub async fn serve(context: Rc<Context>, accepted: Accepted) {
         served.as_mut().poll(cx)
     })
     .await;
+}
+
+/// The first byte of a TLS record that shakes hands (RFC 8446, section 5.1). No HTTP method begins with it.
+const HANDSHAKE: u8 = 22;
+
+/// Looks at a connection's first byte, and leaves it there.
+async fn lane_of(stream: &TcpStream, limit: Duration) -> Option<Lane> {
+    let mut byte = [0];
+    match tokio::time::timeout(limit, stream.peek(&mut byte)).await {
+        Ok(Ok(1)) if byte[0] == HANDSHAKE => Some(Lane::Https),
+        Ok(Ok(1)) => Some(Lane::Http),
+        _ => None,
+    }
 }
 
 async fn tls(connection: &Rc<Connection>, stream: TcpStream) {

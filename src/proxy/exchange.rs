@@ -96,8 +96,8 @@ pub fn head(
             .map(|host| authority::tidy(&host))
             .ok_or("the request names no host")?,
     };
-    let outside = Outside { lane: connection.lane, authority: host.to_str().unwrap_or_default() };
-    if route.scheme() != connection.lane.scheme() || parts.headers.contains_key("destination") {
+    let outside = Outside { lane: connection.lane(), authority: host.to_str().unwrap_or_default() };
+    if route.scheme() != connection.lane().scheme() || parts.headers.contains_key("destination") {
         rewrite::to_upstream(&mut parts.headers, outside, route.scheme())
             .map_err(|error| error.to_string())?;
     }
@@ -111,7 +111,7 @@ pub fn head(
     let around = Around {
         identity: &admitted.who().headers,
         host: &host,
-        lane: connection.lane,
+        lane: connection.lane(),
         request: entry.request_id(),
     };
     headers::write_to_upstream(&mut head, &parts.headers, around);
@@ -128,7 +128,7 @@ pub fn to_device(
 ) {
     headers::to_device(&mut parts.headers, admitted.path(), request_id(entry), route.service.hsts);
     if let Ok(authority) = host.to_str() {
-        let lane = entry.connection().lane;
+        let lane = entry.connection().lane();
         rewrite::to_device(&mut parts.headers, route, Outside { lane, authority });
     }
 }

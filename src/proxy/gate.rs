@@ -56,7 +56,7 @@ fn launchpad(mut entry: Entry, client: &Client, form: Form, admitted: &Admitted)
         groups: groups.iter().map(|group| group.as_str()).collect(),
         address: connection.peer.ip(),
         how_proved: connection.context.proof,
-        lane: connection.lane,
+        lane: connection.lane(),
         zone: snapshot.site.zone.as_str(),
         services: snapshot
             .site
@@ -132,7 +132,7 @@ fn tile<'a>(
     let access = decision.verdict.ok()?.role().map_or(Access::Open, Access::Role);
     let url = |lane| format!("{}/", url_of(&snapshot.site, connection, lane, name.as_str()));
     let plain = route.service.plain_http;
-    let here = if plain { connection.lane } else { Lane::Https };
+    let here = if plain { connection.lane() } else { Lane::Https };
     let other = if here == Lane::Http { Lane::Https } else { Lane::Http };
     Some(Tile {
         name: name.as_str(),

@@ -182,13 +182,15 @@ pub fn unanswered(
 }
 
 pub(super) fn gate_url(site: &Site, connection: &Connection) -> String {
-    format!("{}/", url_of(site, connection, connection.lane, crate::routes::GATE))
+    format!("{}/", url_of(site, connection, connection.lane(), crate::routes::GATE))
 }
 
 /// A name's URL on a lane, by the port that the device came in on where the lane is the same.
 pub(super) fn url_of(site: &Site, connection: &Connection, lane: Lane, label: &str) -> String {
     let port = match lane {
-        lane if lane == connection.lane => connection.local.port(),
+        lane if lane == connection.lane() && !site.is_extra(connection.local.port()) => {
+            connection.local.port()
+        }
         Lane::Http => site.http_port,
         Lane::Https => site.https_port,
     };

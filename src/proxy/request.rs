@@ -45,7 +45,7 @@ pub async fn answer(
     };
     let mut response = match admitted.route().cloned() {
         None => super::gate::gate(entry, &request, &admitted),
-        Some(route) if connection.lane == Lane::Http && !route.service.plain_http => {
+        Some(route) if connection.lane() == Lane::Http && !route.service.plain_http => {
             to_https(entry, &request)
         }
         Some(route) => receive(entry, admitted, route, request).await,
@@ -106,7 +106,7 @@ fn judge<B>(
     let door = Door { port: connection.local.port(), sni: sni.as_deref() };
     let asked = authority::asked(request.version(), request.uri(), request.headers(), door)
         .map_err(|error| Refusal::because(error.code(), error.to_string()))?;
-    let Some(target) = snapshot.site.find(&asked.host) else {
+    let Some(target) = snapshot.site.find_on(&asked.host, door.port) else {
         entry.asked(&asked.host);
         return Err(Refusal::of(RefusalCode::UnknownName).for_host(&asked.host));
     };
@@ -116,8 +116,8 @@ fn judge<B>(
     check(request).map_err(|why| Refusal::because(RefusalCode::BadRequest, why.to_owned()))?;
 
     let asking = Asking {
-        lane: connection.lane,
-        port: asked.port.unwrap_or(connection.lane.default_port()),
+        lane: connection.lane(),
+        port: asked.port.unwrap_or(connection.lane().default_port()),
         host: &asked.host,
         method: request.method(),
         headers: request.headers(),
@@ -163,7 +163,7 @@ fn links<B>(target: &Target, request: &Request<B>) -> Links {
 fn fits(connection: &Connection, target: &Target) -> Result<(), Refusal> {
     match target {
         // On the plain lane it is sent to the other one.
-        Target::Service(route) if connection.lane == Lane::Https && !connection.suits(&route.service) => {
+        Target::Service(route) if connection.lane() == Lane::Https && !connection.suits(&route.service) => {
             connection.retire();
             let why = "this connection's TLS is older than the service takes by now; connect anew";
             Err(Refusal::because(RefusalCode::UnknownName, why.to_owned()).for_service(target))

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle as Task, LocalSet};
 use crate::audit::Ending;
 use crate::identity::Origin;
 use crate::linux::socket;
-use crate::model::Lane;
+use crate::model::Lanes;
 
 use super::accept::accept;
 use super::connection;
@@ -31,7 +31,7 @@ const FLUSH: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bind {
     pub at: SocketAddr,
-    pub lane: Lane,
+    pub lanes: Lanes,
     /// The device it is bound to. `None` only where the whole origin is simulated, on loopback.
     pub device: Option<Arc<str>>,
     /// A device that came back is another device, though it has the same name.
@@ -279,9 +279,9 @@ impl Listeners {
     fn listen(&mut self, bind: &Bind) -> std::io::Result<()> {
         let listener = socket::listener(bind.at, bind.device.as_deref())?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let (context, origin, lane) = (self.context.clone(), self.origin.clone(), bind.lane);
+        let (context, origin, lanes) = (self.context.clone(), self.origin.clone(), bind.lanes);
         let local = bind.at;
-        let task = tokio::task::spawn_local(accept_all(listener, context, origin, local, lane));
+        let task = tokio::task::spawn_local(accept_all(listener, context, origin, local, lanes));
         self.open.insert(bind.clone(), task);
         Ok(())
     }
@@ -301,7 +301,7 @@ async fn accept_all(
     context: Rc<Context>,
     origin: Arc<dyn Origin>,
     local: SocketAddr,
-    lane: Lane,
+    lanes: Lanes,
 ) {
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -313,7 +313,7 @@ async fn accept_all(
                 continue;
             }
         };
-        match accept(stream, peer, local, lane, &*origin) {
+        match accept(stream, peer, local, lanes, &*origin) {
             Ok(accepted) => {
                 tokio::task::spawn_local(connection::serve(context.clone(), accepted));
             }

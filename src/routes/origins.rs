@@ -10,13 +10,15 @@ pub struct Origins {
     names: Box<[Box<str>]>,
     http_port: u16,
     https_port: u16,
+    extra_ports: Box<[u16]>,
     listed: Box<[Box<str>]>,
 }
 
 impl Origins {
     pub(super) fn of_service(config: &Config, service: &Service) -> Self {
         let labels = std::iter::once(&service.name).chain(&service.aliases).map(Label::as_str);
-        Self::new(config, labels, &service.allow_origins)
+        let extra_ports = service.extra_ports.clone().into();
+        Self { extra_ports, ..Self::new(config, labels, &service.allow_origins) }
     }
 
     pub(super) fn of_gate(config: &Config) -> Self {
@@ -28,6 +30,7 @@ impl Origins {
             names: labels.map(|label| config.zone.name(label).into_boxed_str()).collect(),
             http_port: config.http_port,
             https_port: config.https_port,
+            extra_ports: Box::default(),
             listed: listed.into(),
         }
     }
@@ -46,8 +49,9 @@ impl Origins {
             Lane::Https => self.https_port,
         };
         let host = origin.host.strip_suffix('.').unwrap_or(origin.host);
-        origin.port().is_some_and(|named| named == usual || of == lane && named == port)
-            && self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+        let is_ours =
+            |named| named == usual || self.extra_ports.contains(&named) || of == lane && named == port;
+        origin.port().is_some_and(is_ours) && self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
     }
 
     /// Whether the configuration lists an origin, by its text.

@@ -88,6 +88,8 @@ pub struct Site {
     /// For whoever asks for no name, and may ask for any later.
     nameless: Handshake,
     gate_origins: Origins,
+    /// The ports that only some services have.
+    extra_ports: Vec<u16>,
     routes: Vec<Arc<Route>>,
 }
 
@@ -136,6 +138,7 @@ impl Site {
             handshakes,
             nameless,
             gate_origins: Origins::of_gate(config),
+            extra_ports: config.extra_ports(),
             routes,
         })
     }
@@ -166,6 +169,7 @@ impl Site {
             handshakes: self.handshakes.clone(),
             nameless: self.nameless,
             gate_origins: self.gate_origins.clone(),
+            extra_ports: self.extra_ports.clone(),
             routes: own,
         }
     }
@@ -173,6 +177,20 @@ impl Site {
     /// What a full, lower-case host name stands for.
     pub fn find(&self, host: &str) -> Option<&Target> {
         self.names.get(host)
+    }
+
+    /// The same for whoever came in on this port.
+    pub fn find_on(&self, host: &str, port: u16) -> Option<&Target> {
+        let is_extra = self.is_extra(port);
+        self.find(host).filter(|target| match target {
+            Target::Service(route) => !is_extra || route.service.extra_ports.contains(&port),
+            Target::Gate => !is_extra,
+        })
+    }
+
+    /// Whether only some services are found on a port.
+    pub fn is_extra(&self, port: u16) -> bool {
+        self.extra_ports.contains(&port)
     }
 
     /// Whose pages may use what a name stands for.
