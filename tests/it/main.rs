@@ -15,6 +15,7 @@ mod http2;
 mod lifecycle;
 mod nameserver;
 mod origins;
+mod ports;
 mod publish;
 mod push;
 mod real;

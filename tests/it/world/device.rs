@@ -98,6 +98,15 @@ impl<'a> Device<'a> {
         tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
+    /// A TLS stream to a port of the gateway's.
+    pub async fn tls_on(&self, port: u16, name: &str) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let root = ztgate::ca::root_pem(&self.world.state_dir()).unwrap();
+        let config = trusting(CertificateDer::from_pem_slice(root.as_bytes()).unwrap(), rustls::ALL_VERSIONS);
+        let name = ServerName::try_from(host(name)).unwrap();
+        let stream = self.connect(port).await;
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("TLS")
+    }
+
     /// The start of a TLS connection: what is sent on it is the handshake.
     pub async fn open_https(&self) -> Wire {
         Wire::new(self.connect(self.world.ports.https).await)
