@@ -314,7 +314,8 @@ mod tests {
 
         #[test]
         fn a_text_comes_out_as_it_went_in(text in "[^\0]*") {
-            prop_assert_eq!(read(&Json::text(text.clone()).to_bytes()).unwrap().as_text(), Some(text.as_str()));
+            let sent = Json::text(text).to_bytes();
+            prop_assert_eq!(read(&sent).unwrap().to_bytes(), sent);
         }
     }
 }
