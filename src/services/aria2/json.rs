@@ -1,7 +1,7 @@
 //! JSON as strictly as it can be read: whatever aria2's own parser might understand otherwise is an error here.
 //!
-//! aria2 1.36 (JsonParser.cc) takes the last of two equal keys, ignores what follows the first value, drops fractions and
-//! exponents of numbers, and passes any bytes on as text. None of that gets past [`read`].
+//! aria2 1.36 (JsonParser.cc) ignores what follows the first value, drops fractions and exponents of numbers, forgets the
+//! value of a key that comes twice (ValueBase.cc), and passes any bytes on as text. None of that gets past [`read`].
 
 use std::fmt;
 
