@@ -1,11 +1,13 @@
 //! aria2: JSON-RPC judged call by call, so that a household shares one daemon and nobody its secret.
 //!
-//! A message is read strictly (`json`, `request`), each call judged by itself (`methods`, `calls`, `options`, `targets`),
+//! A message is read strictly (`json`, `request`), each call judged by itself (`methods`, `calls`, `options`, `targets`,
+//! `contents`),
 //! what is allowed is written anew with the real secret and ids of our own (`judging`), and aria2's answers lose
 //! what is not for everybody (`answer`). Nothing that a device sent is passed on as it came.
 
 mod answer;
 mod calls;
+mod contents;
 mod conversation;
 mod json;
 mod judging;

@@ -99,7 +99,7 @@ const SCALARS: &[Said] = &[
     Said::Text("a1"),
     Said::Text("2089b05ecca3d829"),
     Said::Text("POS_SET"),
-    Said::Text("ZDQ6aW5mb2Vl"),
+    Said::Text("ZDQ6aW5mb2RlZQ=="),
     Said::Text(""),
     Said::Raw("0"),
     Said::Raw("1"),
