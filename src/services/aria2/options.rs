@@ -187,10 +187,8 @@ impl Value {
             }),
             Folder => return folder(text, house),
             Trackers => {
-                let links = text.split(',').filter(|link| !link.is_empty());
-                links
-                    .map(|link| targets::judge(link, Use::Tracker, house.private_targets))
-                    .collect::<Result<(), _>>()?;
+                let mut links = text.split(',').filter(|link| !link.is_empty());
+                links.try_for_each(|link| targets::judge(link, Use::Tracker, house.private_targets))?;
                 true
             }
         };

@@ -113,7 +113,7 @@ impl Calls {
             }
             (Self::Many(calls), None, Some(at)) => {
                 let error = &mut members[at].1;
-                calls.into_iter().flatten().fold(false, |hid, call| call.failed(error, deeds) || hid)
+                calls.into_iter().flatten().fold(false, |hid, call| call.failed(error, deeds) | hid)
             }
             (calls, None, None) => {
                 calls.unanswered(deeds);
