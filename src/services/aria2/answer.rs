@@ -14,7 +14,7 @@ pub fn hide(method: &str, answer: &mut Json) -> bool {
         options.retain(|(name, _)| !is_secret(name));
         hidden = options.len() < all;
     }
-    hide_userinfo(answer) || hidden
+    hide_userinfo(answer) | hidden
 }
 
 /// Options whose values are secrets, carry them (proxies, headers, cookies), or tell what the daemon runs and reads.
@@ -39,9 +39,9 @@ fn hide_userinfo(value: &mut Json) -> bool {
                 true
             }
         },
-        Json::List(items) => items.iter_mut().fold(false, |hidden, item| hide_userinfo(item) || hidden),
+        Json::List(items) => items.iter_mut().fold(false, |hidden, item| hide_userinfo(item) | hidden),
         Json::Object(members) => {
-            members.iter_mut().fold(false, |hidden, (_, value)| hide_userinfo(value) || hidden)
+            members.iter_mut().fold(false, |hidden, (_, value)| hide_userinfo(value) | hidden)
         }
         Json::Null | Json::Flag(_) | Json::Number(_) => false,
     }

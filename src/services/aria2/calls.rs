@@ -4,13 +4,13 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::House;
 use super::json::Json;
 use super::methods::{self, Method, Role, Shape};
 use super::options;
 use super::refusal::Refusal;
 use super::targets::{self, Use};
 use super::words::{self, About};
+use super::{House, contents};
 
 /// A call that may be made: what aria2 is to hear of it.
 pub struct Allowed {
@@ -55,17 +55,19 @@ pub fn judge(
             about.unwrap_or_else(|| "nothing".to_owned())
         }
         Shape::Torrent => {
-            let size = take.file("torrent")?;
+            let file = take.file("a torrent in base64")?;
+            let name = contents::torrent(&file, house.private_targets)?;
             if take.more() {
                 take.links(house)?;
             }
             take.options(role, house)?;
-            words::file("torrent", size)
+            words::file("torrent", name.as_deref(), file.len())
         }
         Shape::Metalink => {
-            let size = take.file("metalink")?;
+            let file = take.file("a metalink in base64")?;
+            contents::metalink(&file, house.private_targets)?;
             take.options(role, house)?;
-            words::file("metalink", size)
+            words::file("metalink", None, file.len())
         }
         Shape::ChangeUri => {
             let gid = take.download()?;
@@ -185,14 +187,14 @@ impl Take {
     }
 
     /// A whole file; its bytes. An empty one makes aria2 read a file of its own (download_helper.cc).
-    fn file(&mut self, kind: &str) -> Result<usize, Refusal> {
-        let mut size = 0;
+    fn file(&mut self, wanted: &str) -> Result<Vec<u8>, Refusal> {
+        let mut file = Vec::new();
         let fits = |text: &str| {
-            size = BASE64.decode(text).map_or(0, |file| file.len());
-            size > 0
+            file = BASE64.decode(text).unwrap_or_default();
+            !file.is_empty()
         };
-        self.text(fits, &format!("a {kind} in base64"))?;
-        Ok(size)
+        self.text(fits, wanted)?;
+        Ok(file)
     }
 
     /// Options and a position, both of which may be left out.

@@ -10,18 +10,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::calls::{self, Allowed};
+use super::House;
 use super::json::{self, Json};
-use super::methods::{MULTICALL, Method, Role};
+use super::judging::{self, Judging};
+use super::methods::Role;
+use super::question::{Entry, Question, told, whole};
 use super::refusal::Refusal;
-use super::request::{self, Call, MOST_CALLS, Wrong};
-use super::words::{self, About};
-use super::{House, answer};
+use super::request::{self, MOST_CALLS};
+use super::words;
 use crate::model::{Moment, RefusalCode};
-use crate::services::{Answered, Deed, PATIENCE, Reply, Ruling, Talk};
+use crate::services::{Answered, PATIENCE, Reply, Ruling, Talk};
 
 /// Messages of one conversation that aria2 has not answered yet. It answers within milliseconds unless it hangs.
-const MOST_OPEN: usize = 64;
+pub const MOST_OPEN: usize = 64;
 
 /// Everything that is said on one WebSocket, or in one request.
 pub struct Conversation {
@@ -30,36 +31,6 @@ pub struct Conversation {
     next: u64,
     /// By the id of the first call of each.
     open: BTreeMap<u64, Question>,
-}
-
-/// A message on its way.
-struct Question {
-    /// Whether the answers belong into a list.
-    batch: bool,
-    entries: Vec<Entry>,
-    due: Moment,
-}
-
-/// A call of a message, in its place.
-enum Entry {
-    /// It has its answer already.
-    Told(Json),
-    /// aria2 was asked, by that number.
-    Asked { ours: u64, theirs: Json, calls: Calls },
-}
-
-enum Calls {
-    One(Expected),
-    /// A multicall's: what aria2 was asked, and the answers of the others.
-    Many(Vec<Result<Expected, Json>>),
-}
-
-/// A call that waits for its result.
-struct Expected {
-    method: &'static Method,
-    about: About,
-    /// Whether whoever asked may see the answer as it is.
-    sees_all: bool,
 }
 
 impl Conversation {
@@ -99,7 +70,7 @@ impl Talk for Conversation {
         }
         let read = json::read(message).map_err(|error| Refusal::malformed(format!("no JSON: {error}")));
         let message = match read.and_then(request::read) {
-            Ok(message) if count(&message.calls) <= MOST_CALLS => message,
+            Ok(message) if judging::count(&message.calls) <= MOST_CALLS => message,
             Ok(_) => return Self::refuse_whole(&request::too_many()),
             Err(refusal) => return Self::refuse_whole(&refusal),
         };
@@ -127,7 +98,9 @@ impl Talk for Conversation {
         let forward = whole(forward, batch);
         // What is inserted may be what makes it too long, and aria2 drops what is.
         if forward.len() > self.house.longest {
-            return self.too_long();
+            let mut ruling = self.too_long();
+            ruling.deeds.extend(deeds);
+            return ruling;
         }
         self.open.insert(self.next, Question { batch, entries, due: now + PATIENCE });
         self.next = next;
@@ -183,289 +156,6 @@ impl Talk for Conversation {
             Some(question) => question.given_up(&refusal),
             None => Answered::default(),
         }
-    }
-}
-
-/// Calls, those within multicalls counted each.
-fn count(calls: &[Result<Call, Wrong>]) -> usize {
-    let nested = |call: &Call| match call.params.iter().find(|param| matches!(param, Json::List(_))) {
-        Some(Json::List(items)) if call.method == MULTICALL => items.len().max(1),
-        _ => 1,
-    };
-    calls.iter().map(|call| call.as_ref().map_or(1, nested)).sum()
-}
-
-/// The judging of one message.
-struct Judging<'a> {
-    house: &'a House,
-    role: Option<Role>,
-    busy: bool,
-    next: u64,
-    forward: Vec<Json>,
-    deeds: Vec<Deed>,
-    /// Of a message that is one call, where nothing is forwarded.
-    status: StatusCode,
-}
-
-impl Judging<'_> {
-    fn entry(&mut self, call: Result<Call, Wrong>) -> Entry {
-        let call = match call {
-            Ok(call) => call,
-            Err(Wrong { id, refusal }) => {
-                self.deeds.push(words::refused_message(&refusal));
-                self.status = refusal.status();
-                return Entry::Told(told(&id, "error", refusal.error()));
-            }
-        };
-        if call.method == MULTICALL {
-            return self.multicall(call);
-        }
-        match self.judge(&call.method, call.params) {
-            Ok(allowed) => {
-                let expected = self.expected(&allowed);
-                self.forward(call.id, allowed.method.name, allowed.params, Calls::One(expected))
-            }
-            Err(refusal) => {
-                self.status = refusal.status();
-                Entry::Told(told(&call.id, "error", refusal.error()))
-            }
-        }
-    }
-
-    /// Each of its calls by itself; aria2 hears of those that are allowed.
-    fn multicall(&mut self, mut call: Call) -> Entry {
-        calls::strip_tokens(&mut call.params);
-        let whole = match <[Json; 1]>::try_from(call.params) {
-            Ok([Json::List(items)]) => calls::method(MULTICALL, self.role).map(|_| items),
-            _ => Err(Refusal::malformed("system.multicall takes one parameter: a list of calls")),
-        };
-        let items = match whole {
-            Ok(items) => items,
-            Err(refusal) => {
-                self.deeds.push(words::refused(MULTICALL, &refusal));
-                self.status = refusal.status();
-                return Entry::Told(told(&call.id, "error", refusal.error()));
-            }
-        };
-        let mut forward = Vec::new();
-        let calls: Vec<Result<Expected, Json>> = items
-            .into_iter()
-            .map(|item| {
-                let allowed = self.nested(item).map_err(|refusal| refusal.error())?;
-                let expected = self.expected(&allowed);
-                let (name, params) = (Json::text(allowed.method.name), Json::List(allowed.params));
-                forward.push(Json::from([("methodName", name), ("params", params)]));
-                Ok(expected)
-            })
-            .collect();
-        if forward.is_empty() {
-            let answers = calls.into_iter().filter_map(Result::err).collect();
-            return Entry::Told(told(&call.id, "result", Json::List(answers)));
-        }
-        self.forward(call.id, MULTICALL, vec![Json::List(forward)], Calls::Many(calls))
-    }
-
-    fn nested(&mut self, item: Json) -> Result<Allowed, Refusal> {
-        let (mut name, mut params) = (None, Some(Json::List(Vec::new())));
-        if let Json::Object(members) = item {
-            for (key, value) in members {
-                match key.as_str() {
-                    "methodName" => name = Some(value),
-                    "params" => params = Some(value),
-                    _ => {}
-                }
-            }
-        }
-        match (name, params) {
-            (Some(Json::Text(name)), Some(Json::List(params))) => self.judge(&name, params),
-            _ => {
-                let refusal =
-                    Refusal::malformed("expected an object with methodName and params within the multicall");
-                self.deeds.push(words::refused(MULTICALL, &refusal));
-                Err(refusal)
-            }
-        }
-    }
-
-    fn judge(&mut self, name: &str, params: Vec<Json>) -> Result<Allowed, Refusal> {
-        let judged = match self.busy {
-            false => calls::judge(name, params, self.role, self.house),
-            true => Err(Refusal {
-                code: RefusalCode::GatewayBusy,
-                text: format!("{MOST_OPEN} calls wait for aria2 already"),
-            }),
-        };
-        if let Err(refusal) = &judged {
-            self.deeds.push(words::refused(name, refusal));
-        }
-        judged
-    }
-
-    fn expected(&self, allowed: &Allowed) -> Expected {
-        let sees_all = self.role == Some(Role::Admin);
-        Expected { method: allowed.method, about: allowed.about.clone(), sees_all }
-    }
-
-    fn forward(&mut self, theirs: Json, method: &str, params: Vec<Json>, calls: Calls) -> Entry {
-        let ours = self.next;
-        self.next += 1;
-        self.forward.push(Json::from([
-            ("jsonrpc", Json::text("2.0")),
-            ("id", Json::Number(ours.into())),
-            ("method", Json::text(method)),
-            ("params", Json::List(params)),
-        ]));
-        Entry::Asked { ours, theirs, calls }
-    }
-}
-
-impl Question {
-    fn asked(&self, id: u64) -> bool {
-        self.entries.iter().any(|entry| matches!(entry, Entry::Asked { ours, .. } if *ours == id))
-    }
-
-    /// Puts aria2's answers into the places of the questions. `raw` is what aria2 said as it said it.
-    fn answered(self, mut answers: Vec<Json>, raw: &[u8]) -> Answered {
-        let mut deeds = Vec::new();
-        let mut told_all = Vec::new();
-        for entry in self.entries {
-            let (ours, theirs, calls) = match entry {
-                Entry::Told(answer) => {
-                    told_all.push(answer);
-                    continue;
-                }
-                Entry::Asked { ours, theirs, calls } => (ours, theirs, calls),
-            };
-            let is_it = |answer: &Json| answer.get("id").and_then(Json::as_whole) == i64::try_from(ours).ok();
-            let Some(at) = answers.iter().position(is_it) else {
-                let refusal =
-                    Refusal { code: RefusalCode::UpstreamDown, text: "aria2 left this out".to_owned() };
-                calls.unanswered(&mut deeds);
-                told_all.push(told(&theirs, "error", refusal.error()));
-                continue;
-            };
-            let mut answer = answers.swap_remove(at);
-            let changed = calls.complete(&mut answer, &mut deeds);
-            if !self.batch
-                && !changed
-                && let Some(verbatim) = answer::with_id(raw, ours, &theirs)
-            {
-                return Answered { message: Some(verbatim.into()), deeds };
-            }
-            if let Json::Object(members) = &mut answer {
-                for (key, value) in members {
-                    if key == "id" {
-                        *value = theirs.clone();
-                    }
-                }
-            }
-            told_all.push(answer);
-        }
-        Answered { message: Some(whole(told_all, self.batch).into()), deeds }
-    }
-
-    /// Says to all that aria2 was asked that there is no answer.
-    fn given_up(self, refusal: &Refusal) -> Answered {
-        let mut deeds = Vec::new();
-        let answers = self.entries.into_iter().map(|entry| match entry {
-            Entry::Told(answer) => answer,
-            Entry::Asked { theirs, calls, .. } => {
-                calls.unanswered(&mut deeds);
-                told(&theirs, "error", refusal.error())
-            }
-        });
-        let message = whole(answers.collect(), self.batch);
-        Answered { message: Some(message.into()), deeds }
-    }
-}
-
-impl Calls {
-    /// Makes aria2's answer the one that the member gets, but for its id, and notes what was done. Whether anything in it
-    /// changed.
-    fn complete(self, answer: &mut Json, deeds: &mut Vec<Deed>) -> bool {
-        let Json::Object(members) = answer else { return false };
-        let member = |name: &str| members.iter().position(|(key, _)| key == name);
-        match (self, member("result"), member("error")) {
-            (Self::One(call), Some(at), _) => call.succeeded(&mut members[at].1, deeds),
-            (Self::One(call), None, Some(at)) => call.failed(&mut members[at].1, deeds),
-            (Self::Many(calls), Some(at), _) => {
-                let Json::List(results) = &mut members[at].1 else { return false };
-                complete_all(calls, results, deeds)
-            }
-            (Self::Many(calls), None, Some(at)) => {
-                let error = &mut members[at].1;
-                calls.into_iter().flatten().fold(false, |hid, call| call.failed(error, deeds) || hid)
-            }
-            (calls, None, None) => {
-                calls.unanswered(deeds);
-                false
-            }
-        }
-    }
-
-    fn unanswered(self, deeds: &mut Vec<Deed>) {
-        let calls = match self {
-            Self::One(call) => vec![call],
-            Self::Many(calls) => calls.into_iter().flatten().collect(),
-        };
-        deeds.extend(calls.iter().filter_map(|call| words::unanswered(call.method, &call.about)));
-    }
-}
-
-/// The results of a multicall, what was refused in its place. aria2 gives `[result]` for each call that went well, and
-/// the error itself for each that did not.
-fn complete_all(calls: Vec<Result<Expected, Json>>, results: &mut Vec<Json>, deeds: &mut Vec<Deed>) -> bool {
-    let mut said = std::mem::take(results).into_iter();
-    let mut changed = false;
-    for call in calls {
-        let result = match call {
-            Err(refused) => {
-                changed = true;
-                refused
-            }
-            Ok(call) => match said.next() {
-                Some(mut result) => {
-                    changed |= match &mut result {
-                        Json::List(one) if one.len() == 1 => call.succeeded(&mut one[0], deeds),
-                        error => call.failed(error, deeds),
-                    };
-                    result
-                }
-                None => {
-                    changed = true;
-                    deeds.extend(words::unanswered(call.method, &call.about));
-                    let text = "aria2 left this out".to_owned();
-                    Refusal { code: RefusalCode::UpstreamDown, text }.error()
-                }
-            },
-        };
-        results.push(result);
-    }
-    changed
-}
-
-impl Expected {
-    fn succeeded(self, result: &mut Json, deeds: &mut Vec<Deed>) -> bool {
-        deeds.extend(words::done(self.method, &self.about, result));
-        !self.sees_all && answer::hide(self.method.name, result)
-    }
-
-    fn failed(self, error: &mut Json, deeds: &mut Vec<Deed>) -> bool {
-        deeds.extend(words::failed(self.method, &self.about, error));
-        !self.sees_all && answer::hide(self.method.name, error)
-    }
-}
-
-/// An answer: its id, and `result` or `error`. In the order in which aria2 has them.
-fn told(id: &Json, kind: &str, what: Json) -> Json {
-    Json::from([("id", id.clone()), ("jsonrpc", Json::text("2.0")), (kind, what)])
-}
-
-/// A message of one, or a batch of them.
-fn whole(mut messages: Vec<Json>, batch: bool) -> Vec<u8> {
-    match (messages.len(), batch) {
-        (1, false) => messages.remove(0).to_bytes(),
-        _ => Json::List(messages).to_bytes(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! JSON as strictly as it can be read: whatever aria2's own parser might understand otherwise is an error here.
 //!
-//! aria2 1.36 (JsonParser.cc) takes the last of two equal keys, ignores what follows the first value, drops fractions and
-//! exponents of numbers, and passes any bytes on as text. None of that gets past [`read`].
+//! aria2 1.36 (JsonParser.cc) ignores what follows the first value, drops fractions and exponents of numbers, forgets the
+//! value of a key that comes twice (ValueBase.cc), and passes any bytes on as text. None of that gets past [`read`].
 
 use std::fmt;
 
@@ -314,8 +314,8 @@ mod tests {
 
         #[test]
         fn a_text_comes_out_as_it_went_in(text in "[^\0]*") {
-            let back = read(&Json::text(text.clone()).to_bytes()).unwrap();
-            prop_assert_eq!(back.as_text(), Some(text.as_str()));
+            let sent = Json::text(text).to_bytes();
+            prop_assert_eq!(read(&sent).unwrap().to_bytes(), sent);
         }
     }
 }

@@ -1,15 +1,19 @@
 //! aria2: JSON-RPC judged call by call, so that a household shares one daemon and nobody its secret.
 //!
-//! A message is read strictly (`json`, `request`), each call judged by itself (`methods`, `calls`, `options`, `targets`),
-//! what is allowed is written anew with the real secret and ids of our own (`conversation`), and aria2's answers lose
+//! A message is read strictly (`json`, `request`), each call judged by itself (`methods`, `calls`, `options`, `targets`,
+//! `contents`),
+//! what is allowed is written anew with the real secret and ids of our own (`judging`), and aria2's answers lose
 //! what is not for everybody (`answer`). Nothing that a device sent is passed on as it came.
 
 mod answer;
 mod calls;
+mod contents;
 mod conversation;
 mod json;
+mod judging;
 mod methods;
 mod options;
+mod question;
 mod refusal;
 mod request;
 mod targets;
@@ -124,5 +128,74 @@ impl Talks for Conversations {
 impl fmt::Debug for House {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("House").field("dirs", &self.dirs).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::Setting;
+
+    fn room(settings: impl IntoIterator<Item = (&'static str, Setting)>) -> Arc<dyn Room> {
+        open(settings.into_iter().collect()).unwrap()
+    }
+
+    #[test]
+    fn calls_come_by_post_and_websocket_and_by_no_other_way() {
+        let room = room([]);
+        for (method, path, websocket, expected) in [
+            (Method::POST, "/jsonrpc", false, "Talk"),
+            (Method::GET, "/jsonrpc", true, "Talk"),
+            (Method::CONNECT, "/jsonrpc", true, "Talk"),
+            (Method::GET, "/jsonrpc", false, "Closed"),
+            (Method::POST, "/rpc", false, "Closed"),
+            (Method::GET, "/rpc", true, "Closed"),
+            (Method::OPTIONS, "/jsonrpc", false, "Nothing"),
+            (Method::PUT, "/jsonrpc", false, "Nothing"),
+            (Method::POST, "/jsonrpc/", false, "Nothing"),
+            (Method::POST, "/JSONRPC", false, "Nothing"),
+            (Method::GET, "/", false, "Nothing"),
+            (Method::GET, "/", true, "Nothing"),
+        ] {
+            let told = format!("{:?}", room.receive(&method, path, websocket));
+            assert!(told.starts_with(expected), "{method} {path} {websocket}: {told}");
+        }
+        assert_eq!(room.endpoint(), Some("/jsonrpc"));
+    }
+
+    #[test]
+    fn files_of_a_page_are_shown_beside_the_calls() {
+        let page =
+            crate::services::Shown { media_type: "text/html", content: "x".into(), tag: "\"1\"".into() };
+        let files: Folder =
+            [("/index.html".to_owned(), page.clone()), ("/jsonrpc".to_owned(), page)].into_iter().collect();
+        let room = room([("files", Setting::Folder(Arc::new(files)))]);
+        for (method, path, expected) in [
+            (Method::GET, "/", "Show"),
+            (Method::HEAD, "/index.html", "Show"),
+            (Method::POST, "/", "Nothing"),
+            (Method::GET, "/none", "Nothing"),
+            (Method::GET, "/jsonrpc", "Closed"),
+        ] {
+            let told = format!("{:?}", room.receive(&method, path, false));
+            assert!(told.starts_with(expected), "{method} {path}: {told}");
+        }
+        assert_eq!(room.endpoint(), None);
+    }
+
+    #[test]
+    fn whoever_asks_beforehand_learns_what_a_call_takes() {
+        let room = room([]);
+        assert_eq!(room.takes("aria2.addUri"), Some(Takes::Role("add")));
+        assert_eq!(room.takes("system.multicall"), Some(Takes::Role("watch")));
+        assert_eq!(room.takes("aria2.adduri"), Some(Takes::Nobody));
+        assert_eq!(room.takes("GET"), None);
+    }
+
+    #[test]
+    fn a_message_fits_into_memory() {
+        let longest = |size| open([("max_request_size", Setting::Size(size))].into_iter().collect());
+        assert!(longest(64 << 20).is_ok());
+        assert_eq!(longest((64 << 20) + 1).unwrap_err().key, "max_request_size");
     }
 }

@@ -187,10 +187,8 @@ impl Value {
             }),
             Folder => return folder(text, house),
             Trackers => {
-                let links = text.split(',').filter(|link| !link.is_empty());
-                links
-                    .map(|link| targets::judge(link, Use::Tracker, house.private_targets))
-                    .collect::<Result<(), _>>()?;
+                let mut links = text.split(',').filter(|link| !link.is_empty());
+                links.try_for_each(|link| targets::judge(link, Use::Tracker, house.private_targets))?;
                 true
             }
         };
@@ -300,7 +298,7 @@ mod tests {
             r#"{"header":"a: b\r\nHost: x"}"#,
             r#"{"header":["a: b",5]}"#,
             r#"{"header":["a: b\n"]}"#,
-            r#"{"user-agent":"a\u0085"}"#,
+            r#"{"user-agent":"a\u0007"}"#,
             r#"{"referer":["a"]}"#,
             r#"{"split":5}"#,
             r#"{"split":"5 "}"#,

@@ -66,6 +66,7 @@ fn number(code: RefusalCode) -> i64 {
         RefusalCode::GatewayBusy => -32_014,
         RefusalCode::UpstreamDown => -32_015,
         RefusalCode::UpstreamSlow => -32_016,
-        _ => -32_010,
+        // Nothing else is refused here.
+        _ => -32_017,
     }
 }

@@ -1,8 +1,8 @@
 //! What aria2 may be told to fetch: schemes that it knows, and no host of the house unless the configuration says so.
 //!
 //! A link is taken only in a spelling that aria2 (uri_split.c) and we must read alike: one `@` at most, no escapes in the
-//! host, addresses as they are usually written. What a public name resolves to, where a server redirects to, and what is
-//! in a torrent's or metalink's file is not seen from here.
+//! host, addresses as they are usually written. What a public name resolves to, where a server redirects to, and which
+//! peers a torrent has is not seen from here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -45,8 +45,25 @@ pub fn judge(link: &str, to: Use, private: bool) -> Result<(), Refusal> {
             known.join(", ")
         )));
     }
-    let authority = rest.find(['/', '?', '#']).map_or(rest, |end| &rest[..end]);
-    judge_authority(authority, private)
+    judge_authority(authority(rest), private)
+}
+
+/// Judges a link within a file: what aria2 does not fetch by is passed over.
+///
+/// # Errors
+/// It leads into the house, or is spelt so that it may.
+pub fn judge_inside(link: &str, private: bool) -> Result<(), Refusal> {
+    let fetched = ["http", "https", "ftp", "sftp", "udp"];
+    match link.split_once("://") {
+        Some((scheme, rest)) if !private && fetched.contains(&scheme.to_ascii_lowercase().as_str()) => {
+            judge_authority(authority(rest), private)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn authority(behind_scheme: &str) -> &str {
+    behind_scheme.find(['/', '?', '#']).map_or(behind_scheme, |end| &behind_scheme[..end])
 }
 
 /// `urn:btih:…` names what is wanted; trackers are the only hosts that aria2 takes from it (bittorrent_helper.cc,

@@ -102,11 +102,12 @@ fn magnet(query: &str) -> String {
     }
 }
 
-/// A file that came with the call.
-pub fn file(kind: &str, size: usize) -> About {
-    match size {
-        0..1024 => format!("a {kind} of {size} bytes"),
-        _ => format!("a {kind} of {} KiB", size / 1024),
+/// A file that came with the call, by the name in it or by its size in bytes.
+pub fn file(kind: &str, name: Option<&str>, size: usize) -> About {
+    match (name, size) {
+        (Some(name), _) => format!("the {kind} {}", clean(name, LONGEST_LINK)),
+        (None, 0..1024) => format!("a {kind} of {size} bytes"),
+        (None, _) => format!("a {kind} of {} KiB", size / 1024),
     }
 }
 
