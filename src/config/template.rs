@@ -62,6 +62,7 @@ const TAIL: &str = "
 # plain_http = false                        # HTTPS only; else both, for TVs that trust no private CA
 # min_tls  = \"1.3\"                        # nothing older, where plain_http is false
 # allow    = [\"family\", \"c4c8812898\"]       # devices, owners, groups, member IDs; nobody else
+# allow_origins = [\"https://example.org\"]  # whose pages may use it beside its own; deploy/pages.md
 
 # Who is told when a new device knocks; deploy/notify.md has more:
 #

@@ -4,6 +4,8 @@
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::ext::Protocol;
+use ztgate::audit::Verdict;
+use ztgate::model::RefusalCode;
 
 use crate::websockets::{chat, handshake};
 use crate::world::upstream::says;
@@ -46,7 +48,9 @@ async fn a_page_from_elsewhere_reaches_no_service_and_is_recorded() {
         reply.lacks("access-control-allow-origin").has("cache-control", "no-store");
     }
     assert_eq!(world.upstream("wiki").connections(), 0);
-    world.audit().reads(&["red-phone refuse cross-site wiki ×7"]).await;
+    let record = world.audit().record(|record| record.status == Some(403)).await;
+    assert_eq!(record.verdict, Verdict::Refuse(RefusalCode::CrossSite));
+    assert_eq!((record.member, record.service.as_deref()), (Some(world.id("red-phone")), Some("wiki")));
 }
 
 #[tokio::test]

@@ -212,3 +212,32 @@ fn upstreams_that_will_not_do() {
         -> (no hint)
     "#);
 }
+
+#[test]
+fn an_origin_that_no_browser_would_send_is_no_line_that_never_matches() {
+    let service = |lines: &str| {
+        let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.nas]\n";
+        format!("{head}upstream = \"http://127.0.0.1:5000\"\nallow = [\"*\"]\n{lines}\n")
+    };
+    let wrong = "allow_origins = [\n\"https://ariang.example/\",\n\"ariang.example\",\n\"*\",\n7,\n]";
+    insta::assert_snapshot!(said(&service(wrong), &[]), @r#"
+    ztgate.toml:7: service.nas.allow_origins: "https://ariang.example/" is no origin, which is a scheme, a host and, where it is not the usual one, a port
+      hint: write "https://ariang.example"
+    ztgate.toml:8: service.nas.allow_origins: "ariang.example" is no origin, which is a scheme, a host and, where it is not the usual one, a port
+      hint: write "https://ariang.example"
+    ztgate.toml:9: service.nas.allow_origins: "*" stands for more than one origin
+      hint: write out each origin, like "https://example.org"
+    ztgate.toml:10: service.nas.allow_origins: expected a text in quotes, found a whole number
+    "#);
+    insta::assert_snapshot!(said(&service("allow_origins = \"https://ariang.example\""), &[]), @r#"
+    ztgate.toml:6: service.nas.allow_origins: expected a list of names, found a text
+      hint: write ["https://ariang.example"]
+    "#);
+    insta::assert_snapshot!(said(&service("allow_origins = [\"null\"]"), &[]), @r#"
+    ztgate.toml:6: service.nas.allow_origins: any page on the web can make itself a frame without an origin, so this lets in all of them
+      hint: name the app's own origin, if it has one
+    "#);
+    let right = "allow_origins = [\"https://a.example\", \"file://\", \"https://a.example\"]";
+    let config = from_text(&service(right), &[]).unwrap();
+    assert_eq!(config.services[0].allow_origins, ["https://a.example".into(), "file://".into()]);
+}

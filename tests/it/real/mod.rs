@@ -13,6 +13,7 @@ pub mod door;
 pub mod named;
 mod notify;
 pub mod origin;
+mod pages;
 pub mod pebble;
 pub mod process;
 mod qr;
