@@ -56,7 +56,9 @@ pub enum Passage<'a> {
 pub enum Foreign<'a> {
     #[error("a request has one Origin at most: null, or scheme://host:port")]
     Malformed,
-    #[error("a page asks that has no origin, like a frame in a sandbox or a file")]
+    #[error(
+        "a page asks that hides where it is from; if it is the service's own, its browser says so over https"
+    )]
     Nowhere,
     #[error("a page of {0} asks")]
     Origin(&'a str),
