@@ -1,8 +1,10 @@
 //! Whatever a device says, aria2 runs nothing that the device may not have run. `PROPTEST_CASES` says how many messages.
 
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
+use ztgate::services::Room;
 
 use super::model::{self, Run, Value};
 use super::{NOW, ROLES, SECRET, room, spoken, talk};
@@ -77,11 +79,14 @@ fn leads_into_the_house(link: &str) -> bool {
     authority.contains('\\') || hosts.into_iter().any(bad)
 }
 
+/// One for all cases: its secret is read from a file.
+static ROOM: LazyLock<Arc<dyn Room>> = LazyLock::new(|| room(Path::new("/srv/films")));
+
 proptest! {
     #[test]
     fn aria2_runs_only_what_was_allowed(message in spoken::message(), roles in 0..=4usize) {
         let films = Path::new("/srv/films");
-        let ruling = talk(&*room(films)).ask(&message, &ROLES[..roles], NOW);
+        let ruling = talk(&**ROOM).ask(&message, &ROLES[..roles], NOW);
         prop_assert!(ruling.forward.is_some() || ruling.reply.is_some());
         if let Some(forward) = &ruling.forward {
             let runs = model::runs(forward).expect("aria2 must be able to read what it is sent");
@@ -104,7 +109,7 @@ fn the_property_is_not_empty() {
     let mut runner = TestRunner::deterministic();
     for _ in 0..500 {
         let message = spoken::message().new_tree(&mut runner).unwrap().current();
-        let ruling = talk(&*room(Path::new("/srv/films"))).ask(&message, &ROLES[..3], NOW);
+        let ruling = talk(&**ROOM).ask(&message, &ROLES[..3], NOW);
         match (ruling.forward.is_some(), ruling.deeds.is_empty()) {
             (true, true) => forwarded += 1,
             (true, false) => mixed += 1,
