@@ -16,16 +16,21 @@ struct Told {
     codes: String,
 }
 
+/// A hundred queries at a time, each waited for as long as any stub resolver does.
+const PATIENTLY: [&str; 4] = ["-q", "100", "-t", "5"];
+/// All at once, for those that are not answered would be waited for.
+const AT_ONCE: [&str; 4] = ["-q", "1000", "-t", "1"];
+
 /// Has a device ask for a name of the zone so often, as fast as dnsperf can; `None` after a line that says that there is no
-/// dnsperf. It waits a second for an answer.
-async fn asks(world: &Live, device: &str, times: u64, by: &str) -> Option<Told> {
+/// dnsperf.
+async fn asks(world: &Live, device: &str, times: u64, by: &str, how: [&str; 4]) -> Option<Told> {
     let mut dnsperf = Command::new(needs("dnsperf")?);
     let names = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&names, "wiki.home.arpa A\n").unwrap();
     let (port, times, source) =
         (world.dns_port().to_string(), times.to_string(), world.from(device).source.to_string());
-    dnsperf.args(["-s", "127.0.0.1", "-p", &port, "-a", &source, "-m", by, "-n", &times, "-q", &times]);
-    dnsperf.args(["-t", "1", "-O", "suppress=timeout", "-d"]).arg(names.path());
+    dnsperf.args(["-s", "127.0.0.1", "-p", &port, "-a", &source, "-m", by, "-n", &times]).args(how);
+    dnsperf.args(["-O", "suppress=timeout", "-d"]).arg(names.path());
     // The gateway runs on this test's own thread, too.
     let output = tokio::task::spawn_blocking(move || dnsperf.output().unwrap()).await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -61,7 +66,7 @@ fn all(times: u64) -> Option<Told> {
 async fn what_a_household_asks_at_once_is_all_answered() {
     let world = home().start().await;
     for by in ["udp", "tcp"] {
-        let Some(told) = asks(&world, "red-phone", 400, by).await else { return };
+        let Some(told) = asks(&world, "red-phone", 400, by, PATIENTLY).await else { return };
         assert_eq!(Some(told), all(400), "{by}");
     }
     let counts = world.gateway().status().dns.counts;
@@ -72,7 +77,7 @@ async fn what_a_household_asks_at_once_is_all_answered() {
 async fn beyond_its_pace_a_device_hears_nothing_and_others_are_answered_at_once() {
     let limits = |limits: &mut Limits| (limits.rate, limits.burst, limits.truncated) = (1, 100, 3);
     let world = home().dns_limits(limits).start().await;
-    let Some(told) = asks(&world, "red-phone", 400, "udp").await else { return };
+    let Some(told) = asks(&world, "red-phone", 400, "udp", AT_ONCE).await else { return };
     let counts = world.gateway().status().dns.counts;
     assert_eq!(counts.answered + counts.over_limit, 400, "each was looked at: {counts:?}");
     assert!((100..110).contains(&counts.answered), "{counts:?}");
@@ -81,9 +86,9 @@ async fn beyond_its_pace_a_device_hears_nothing_and_others_are_answered_at_once(
     assert!((3..30).contains(&truncated), "{told:?} {counts:?}");
     assert_eq!(told.lost, 400 - told.answered);
 
-    assert_eq!(asks(&world, "laptop", 80, "udp").await, all(80));
+    assert_eq!(asks(&world, "laptop", 80, "udp", PATIENTLY).await, all(80));
     assert_eq!(
-        asks(&world, "red-phone", 80, "tcp").await,
+        asks(&world, "red-phone", 80, "tcp", PATIENTLY).await,
         all(80),
         "whom a SYN proves has a pace of its own"
     );
@@ -95,9 +100,9 @@ async fn beyond_its_pace_a_device_hears_nothing_and_others_are_answered_at_once(
 async fn who_is_not_let_in_is_refused_a_few_times_and_then_hears_nothing() {
     let limits = |limits: &mut Limits| limits.refusals = 5;
     let world = home().dns_limits(limits).start().await;
-    let Some(told) = asks(&world, "new-tv", 400, "udp").await else { return };
+    let Some(told) = asks(&world, "new-tv", 400, "udp", AT_ONCE).await else { return };
     assert!((5..50).contains(&told.answered), "{told:?}");
     assert_eq!(told.codes, format!("REFUSED {} (100.00%)", told.answered));
     assert_eq!(world.gateway().status().dns.counts.refused, 400);
-    assert_eq!(asks(&world, "red-phone", 80, "udp").await, all(80));
+    assert_eq!(asks(&world, "red-phone", 80, "udp", PATIENTLY).await, all(80));
 }
