@@ -11,7 +11,7 @@ use hickory_proto::op::{Message, Query, ResponseCode};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
 
-use super::forward::{Forwarder, system_servers};
+use super::forward::{Forwarder, SystemServers};
 use super::judge::{self, NotServed, Verdict, judge};
 use super::limits::{Limits, Pace, Shares};
 use super::message::{self, Asked, encode};
@@ -52,6 +52,7 @@ pub struct Desk {
     forwards_by_udp: Rc<RefCell<Shares<MemberId>>>,
     forwards_by_tcp: Rc<RefCell<Shares<MemberId>>>,
     connections: Rc<RefCell<Shares<MemberId>>>,
+    system: RefCell<SystemServers>,
     others: RefCell<Option<Others>>,
 }
 
@@ -103,6 +104,7 @@ impl Desk {
             forwards_by_udp: shares(limits.forwards_of_member, limits.forwards),
             forwards_by_tcp: shares(limits.forwards_of_member, limits.forwards),
             connections: shares(limits.connections_of_member, limits.connections),
+            system: RefCell::default(),
             others: RefCell::default(),
             limits,
             clock,
@@ -285,17 +287,13 @@ impl Desk {
     /// Sees to it that others' names are asked of whom the configuration, or the system, names today.
     pub fn look_elsewhere(&self, elsewhere: &Elsewhere) {
         let own = self.view().map_or_else(Vec::new, |view| view.own.clone());
-        let mut others = self.others.borrow_mut();
-        let before = others.as_ref().map(|others| others.servers.clone()).unwrap_or_default();
         let mut servers = match &elsewhere.servers {
             Some(servers) => servers.clone(),
-            // While it is being written anew, the file may name nobody.
-            None => Some(system_servers(&own, elsewhere.port))
-                .filter(|servers| !servers.is_empty())
-                .unwrap_or(before),
+            None => self.system.borrow_mut().now(&own, elsewhere.port),
         };
         servers.retain(|server| server.port() != elsewhere.port || !own.contains(&server.ip()));
         let private = &elsewhere.private;
+        let mut others = self.others.borrow_mut();
         match &mut *others {
             Some(others) if others.private == *private => {
                 if others.servers != servers {

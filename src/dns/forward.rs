@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub(super) use rebind::is_nobodys;
+pub(super) use system::SystemServers;
 pub use system::system_servers;
 pub use upstream::ServerStatus;
 

@@ -170,3 +170,47 @@ async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<Outgoing>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers that nobody takes yet, in a queue for so many and so many bytes.
+    fn queue(answers: usize, bytes: usize) -> (Queue, mpsc::Receiver<Outgoing>, Arc<Semaphore>) {
+        let (to, from) = mpsc::channel(answers);
+        (Queue { to, bytes: Arc::new(Semaphore::new(bytes)) }, from, Arc::new(Semaphore::new(answers)))
+    }
+
+    #[tokio::test]
+    async fn what_a_device_does_not_take_is_bounded_and_then_short() {
+        let (queue, mut from, places) = queue(8, 100);
+        let short = || Some(vec![0]);
+        for _ in 0..4 {
+            let place = places.clone().try_acquire_owned().unwrap();
+            queue.put_or(vec![1; 40], short, place).await;
+        }
+        let mut lengths = Vec::new();
+        while let Ok((answer, ..)) = from.try_recv() {
+            lengths.push(answer.len());
+        }
+        assert_eq!(lengths, [40, 40, 1, 1]);
+        assert_eq!((queue.bytes.available_permits(), places.available_permits()), (100, 8), "given back");
+    }
+
+    #[tokio::test]
+    async fn what_is_known_waits_until_the_device_takes_what_was_before() {
+        let (queue, mut from, places) = queue(8, 100);
+        let put = |length| queue.put(vec![1; length], places.clone().try_acquire_owned().unwrap());
+        assert!(put(80).await);
+        let mut next = std::pin::pin!(put(40));
+        tokio::select! {
+            biased;
+            _ = &mut next => panic!("there is no room"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(from.recv().await.map(|(answer, ..)| answer.len()), Some(80));
+        assert!(next.await);
+        drop(from);
+        assert!(!put(40).await, "the connection has ended");
+    }
+}

@@ -14,6 +14,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 /// no proof of origin, so one member's burst would refuse everybody. `net.core.somaxconn` (4096 since Linux 5.4) caps it.
 const BACKLOG: c_int = 4096;
 
+/// Bytes of datagrams that may wait to be read, a small one counting as some 800 (socket(7)). `net.core.rmem_max` caps it, by
+/// default at twice what a socket has that does not ask.
+const WAITING: usize = 1 << 20;
+
 /// With 1 the kernel saves no link-layer header, and the header is the proof.
 const SAVE_SYN_WITH_LINK_LAYER: c_int = 2;
 
@@ -62,6 +66,7 @@ pub fn udp(at: SocketAddr, device: Option<&str>) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
         socket.set_freebind_v6(true)?;
     }
+    socket.set_recv_buffer_size(WAITING)?;
     socket.bind(&at.into())?;
     Ok(socket.into())
 }
@@ -250,6 +255,9 @@ mod tests {
         let first = udp("127.0.0.1:0".parse().unwrap(), Some("lo")).unwrap();
         let at = first.local_addr().unwrap();
         assert_eq!(udp(at, None).unwrap_err().kind(), ErrorKind::AddrInUse);
+        let usual = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let room = |socket: &UdpSocket| SockRef::from(socket).recv_buffer_size().unwrap();
+        assert!(room(&first) > room(&usual));
         assert!(udp("[fd5e:2d9::1]:0".parse().unwrap(), None).is_ok(), "need not be there yet");
         assert!(udp("127.0.0.1:0".parse().unwrap(), Some("ztnosuchdevice")).is_err());
     }

@@ -19,7 +19,8 @@ scenarios:
   S11,  S11t  memory with 5,000 idle connections
   S12,  S12t  latency at 200 requests a second
 
-What a network of 10,000 members costs is measured by `tests/bench/run members` alone: no other proxy has members.
+What a network of 10,000 members costs is measured by `tests/bench/run members` alone, and what a flood of DNS queries does
+by `tests/bench/run dns` (dns.py): no other proxy has members, or DNS.
 
 Goals are ratios to nginx in the same run (memory: an absolute limit). `tests/bench/run` builds what this needs.
 """

@@ -24,7 +24,7 @@ use ztgate::proxy::Limits;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What tests/bench/bench.py says.
+/// What tests/bench/bench.py and tests/bench/dns.py say.
 #[derive(Parser)]
 struct Args {
     #[arg(long)]
@@ -39,6 +39,12 @@ struct Args {
     key: PathBuf,
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Where DNS is asked; it is off otherwise.
+    #[arg(long)]
+    dns: Option<u16>,
+    /// Whom it asks about names that are not in the zone; nobody unless said.
+    #[arg(long, requires = "dns")]
+    resolver: Option<SocketAddr>,
     /// A folder of its own; made if need be.
     #[arg(long)]
     state: PathBuf,
@@ -66,6 +72,9 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     let near = (0..=255).map(|last| Ipv4Addr::new(127, 0, 1, last));
     let member = StandinMember::new(REAL_MEMBERS[1]).authorized().at(IpAddr::from(Ipv4Addr::LOCALHOST));
     standin.members.push(near.fold(member, |member, address| member.at(address.into())));
+    // Another one, who floods DNS from 127.0.3.1.
+    let flooder = StandinMember::new(REAL_MEMBERS[2]).authorized();
+    standin.members.push(flooder.at(Ipv4Addr::new(127, 0, 3, 1).into()));
     let node = NodeStandin::start(&StandinHandle::new(standin), TOKEN).await?;
 
     std::fs::create_dir_all(&args.state)?;
@@ -112,6 +121,11 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
 }
 
 fn settings(args: &Args, node: &str) -> String {
+    let dns = match (args.dns, args.resolver) {
+        (None, _) => "enabled = false".to_owned(),
+        (Some(port), None) => format!("port = {port}\nforward = []"),
+        (Some(port), Some(resolver)) => format!("port = {port}\nforward = [\"{resolver}\"]"),
+    };
     format!(
         r#"
 network    = "{NETWORK}"
@@ -127,6 +141,9 @@ token_file = "node.token"
 [tls]
 certificate = "{}"
 key         = "{}"
+
+[dns]
+{dns}
 
 [service.bench]
 upstream = "http://{}"

@@ -8,7 +8,6 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use crate::dns_forward::standin::{Standin, honest, wire};
 use crate::real::needs;
 use crate::world::{Live, SOON, World, echo};
 
@@ -225,33 +224,7 @@ async fn beyond_its_pace_a_device_hears_little_and_comes_by_tcp() {
     assert_eq!(answer.unwrap().answers.len(), 1);
 }
 
-/// Anybody on the network may send datagrams from somebody else's address.
-#[tokio::test]
-async fn questions_by_datagram_use_up_nothing_that_connections_need() {
-    let upstream =
-        Standin::new(|query, _| match query.queries[0].name.to_lowercase().to_ascii().starts_with("known") {
-            true => vec![wire(&honest(query, [9, 9, 9, 9]))],
-            false => Vec::new(),
-        });
-    let limits = |limits: &mut ztgate::dns::Limits| limits.forwards_of_member = 2;
-    let world = World::new().member("red-phone").dns(&format!("forward = [\"{}\"]", upstream.at));
-    let world = world.dns_limits(limits).start().await;
-    let socket = UdpSocket::bind((world.from("red-phone").source, 0)).await.unwrap();
-    socket.connect(("127.0.0.1", world.dns_port())).await.unwrap();
-    for id in 0..3 {
-        socket.send(&query(id, &format!("silent{id}.example")).to_vec().unwrap()).await.unwrap();
-    }
-    let code = |answer: Option<Message>| answer.map(|answer| answer.metadata.response_code);
-    assert_eq!(code(datagram(&socket).await), Some(ResponseCode::ServFail), "the third is too much");
-    let mut connection = connect(&world, "red-phone").await;
-    let answer = tcp_answer(&mut connection, "known.example").await.unwrap();
-    assert_eq!(answer.answers.len(), 1, "a connection has a share of its own");
-    socket.send(&query(9, "known.example").to_vec().unwrap()).await.unwrap();
-    let known = datagram(&socket).await.unwrap();
-    assert_eq!((known.metadata.id, known.answers.len()), (9, 1), "what is known costs no share");
-}
-
-async fn datagram(socket: &UdpSocket) -> Option<Message> {
+pub async fn datagram(socket: &UdpSocket) -> Option<Message> {
     let mut bytes = [0; 1232];
     let length = tokio::time::timeout(SOON, socket.recv(&mut bytes)).await.ok()?.unwrap();
     Message::from_vec(&bytes[..length]).ok()
@@ -280,7 +253,7 @@ async fn whoever_holds_the_port_is_named_and_http_goes_on() {
     until(|| world.gateway().status().dns.doors.iter().all(|door| door.error.is_none())).await;
 }
 
-async fn until(holds: impl Fn() -> bool) {
+pub async fn until(holds: impl Fn() -> bool) {
     let begin = Instant::now();
     while !holds() {
         assert!(begin.elapsed() < SOON, "never");
@@ -288,11 +261,11 @@ async fn until(holds: impl Fn() -> bool) {
     }
 }
 
-async fn connect(world: &Live, device: &str) -> TcpStream {
+pub async fn connect(world: &Live, device: &str) -> TcpStream {
     world.from(device).connect(world.dns_port()).await
 }
 
-fn query(id: u16, name: &str) -> Message {
+pub fn query(id: u16, name: &str) -> Message {
     let mut query = Message::new(id, MessageType::Query, OpCode::Query);
     query.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), RecordType::A));
     query
@@ -304,7 +277,7 @@ fn framed(query: &Message) -> Vec<u8> {
 }
 
 /// Asks on a connection; `None` if it is closed instead.
-async fn tcp_answer(connection: &mut TcpStream, name: &str) -> Option<Message> {
+pub async fn tcp_answer(connection: &mut TcpStream, name: &str) -> Option<Message> {
     connection.write_all(&framed(&query(7, name))).await.ok()?;
     read(connection).await
 }

@@ -18,6 +18,27 @@ pub fn system_servers(own: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     servers(&text, index, own, port)
 }
 
+/// The system's own resolvers, as they were last known.
+#[derive(Debug, Default)]
+pub struct SystemServers {
+    known: Vec<SocketAddr>,
+}
+
+impl SystemServers {
+    /// [Those of now](system_servers). While the file names nobody, those that it named before: it may be just being
+    /// written, or know this gateway alone.
+    pub fn now(&mut self, own: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+        self.after(system_servers(own, port))
+    }
+
+    fn after(&mut self, found: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        if !found.is_empty() {
+            self.known = found;
+        }
+        self.known.clone()
+    }
+}
+
 fn servers(text: &str, index: impl Fn(&str) -> Option<u32>, own: &[IpAddr], port: u16) -> Vec<SocketAddr> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -60,6 +81,21 @@ mod tests {
         let expected = ["192.168.1.1:53", "[2620:fe::fe]:53", "[fe80::1%2]:53", "[fe80::2%7]:53"];
         assert_eq!(read(text, &[], 53), expected);
         assert!(read("", &[], 53).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_names_nobody_leaves_those_that_it_named() {
+        let mut system = SystemServers::default();
+        let mut after = |text| {
+            let found = servers(text, |_| None, &["10.9.8.1".parse().unwrap()], 53);
+            system.after(found).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(after("").is_empty());
+        assert_eq!(after("nameserver 192.168.1.1\n"), ["192.168.1.1:53"]);
+        for nobody in ["", "names", "nameserver 10.9.8.1\n"] {
+            assert_eq!(after(nobody), ["192.168.1.1:53"], "{nobody:?}");
+        }
+        assert_eq!(after("nameserver 9.9.9.9\n"), ["9.9.9.9:53"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Servers that are gone, slow, overrun or lie, and others that answer in their place.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -247,7 +248,15 @@ async fn who_goes_away_leaves_the_answer_for_the_next() {
 /// What a device that asks for everything may cost while the line is down.
 #[tokio::test]
 async fn ten_thousand_questions_to_a_dead_server_leave_nothing_behind() {
-    let silent = Standin::silent();
+    let proved = Arc::new(Mutex::new(HashSet::new()));
+    let heard = proved.clone();
+    let silent = Standin::new(move |query, _| {
+        let name = query.queries[0].name.to_lowercase().to_ascii();
+        if name.starts_with('t') {
+            heard.lock().unwrap().insert(name);
+        }
+        Vec::new()
+    });
     let forwarder = Arc::new(Forwarder::new(vec![silent.at], &[]));
     let port = silent.at.port();
     let start = Instant::now();
@@ -269,6 +278,7 @@ async fn ten_thousand_questions_to_a_dead_server_leave_nothing_behind() {
     assert!(answers.iter().all(|answer| answer.metadata.response_code == ResponseCode::ServFail));
     assert_eq!(asking, 256);
     assert_eq!(sockets, 256);
+    assert_eq!(proved.lock().unwrap().len(), 64, "of those that came by connections");
     assert!(silent.heard() <= 3 * 256, "{}", silent.heard());
     assert_eq!(forwarder.status().asking, 0);
     assert_eq!(sockets_towards(port), 0);

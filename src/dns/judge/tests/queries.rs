@@ -4,6 +4,7 @@ use hickory_proto::op::Edns;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dns::desk::understood;
 use crate::dns::message::{HEADER, MOST_OVER_UDP, encode};
 
 #[test]
@@ -90,6 +91,24 @@ fn answers_keep_number_question_and_letters_as_they_were_asked() {
     assert!(edns.flags().dnssec_ok && edns.version() == 0 && edns.max_payload() == MOST_OVER_UDP);
     assert_eq!(of.room(), MOST_OVER_UDP);
     assert_eq!(home().view_answer().edns, None, "not asked for");
+}
+
+/// Those who are refused, or are to come by TCP, are told by RFC 6891, too.
+#[test]
+fn what_is_said_without_an_answer_has_edns_if_asked_with_it() {
+    let plain = query("A wiki.home.arpa");
+    let mut extended = plain.clone();
+    extended.edns.get_or_insert_default().set_max_payload(4096).set_dnssec_ok(true);
+    for (asked, payload, room) in [(plain, None, 512), (extended, Some(MOST_OVER_UDP), MOST_OVER_UDP)] {
+        let asked = understood(&asked.to_vec().unwrap()).unwrap();
+        assert_eq!(asked.room(), room);
+        for answer in [asked.answer(ResponseCode::Refused), asked.truncated()] {
+            let said = Message::from_vec(&encode(&answer, asked.room()).unwrap()).unwrap();
+            let edns = said.edns.as_ref();
+            assert_eq!(edns.map(Edns::max_payload), payload);
+            assert_eq!(edns.map(|edns| edns.flags().dnssec_ok), payload.map(|_| true));
+        }
+    }
 }
 
 #[test]
