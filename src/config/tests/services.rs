@@ -241,3 +241,21 @@ fn an_origin_that_no_browser_would_send_is_no_line_that_never_matches() {
     let config = from_text(&service(right), &[]).unwrap();
     assert_eq!(config.services[0].allow_origins, ["https://a.example".into(), "file://".into()]);
 }
+
+#[test]
+fn a_port_of_a_services_own_is_none_of_the_gateways() {
+    let service = |ports: &str| {
+        let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.dl]\n";
+        format!("{head}upstream = \"http://127.0.0.1:6800\"\nallow = [\"*\"]\nextra_ports = {ports}\n")
+    };
+    insta::assert_snapshot!(said(&service("[443, 53, 0, 6800]"), &[]), @r#"
+    ztgate.toml:6: service.dl.extra_ports: 443 is one of the gateway's own ports
+      hint: there every service is found by its name; leave it out
+    ztgate.toml:6: service.dl.extra_ports: 53 is one of the gateway's own ports
+      hint: there every service is found by its name; leave it out
+    ztgate.toml:6: service.dl.extra_ports: expected a TCP port, 1 to 65535, found 0
+    "#);
+    let config = from_text(&service("[6800, 6800]"), &[]).unwrap();
+    assert_eq!(config.services[0].extra_ports, [6800]);
+    assert_eq!(config.extra_ports(), [6800]);
+}
