@@ -187,8 +187,8 @@ impl TrustPage<'_> {
             Platform::Linux => html! {
                 p { "In a terminal. It checks the fingerprint first:" }
                 code class="command" { (self.shell(root)) }
-                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor " (self.zone) ".crt" } "." }
-                p { "Chrome and Chromium have a list of their own: Settings, Privacy and security, Security, Manage certificates; Local certificates, Installed by you, Trusted certificates: Import " code { (self.zone) ".crt" } "." }
+                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor $d/" (self.zone) ".crt" } "." }
+                p { "Chrome and Chromium have a list of their own: Settings, Privacy and security, Security, Manage certificates; Local certificates, Installed by you, Trusted certificates: Import " code { "/usr/local/share/ca-certificates/" (self.zone) ".crt" } "." }
             },
             Platform::ChromeOs => html! {
                 ol {
@@ -246,14 +246,16 @@ impl TrustPage<'_> {
         )
     }
 
-    /// The same for the system's store of Debian and its relatives.
+    /// The same for the system's store of Debian and its relatives. In a folder that nobody else can write to: what was
+    /// checked is what is installed.
     fn shell(&self, root: RootFacts<'_>) -> String {
         let hex = root.sha256.replace(':', "").to_ascii_lowercase();
         let zone = self.zone;
         format!(
-            "curl -fsSo {zone}.der {http}/trust/root.crt && echo '{hex}  {zone}.der' | sha256sum -c && \
-             openssl x509 -inform der -in {zone}.der -out {zone}.crt && \
-             sudo cp {zone}.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates",
+            "d=$(mktemp -d) && curl -fsSo \"$d/root.der\" {http}/trust/root.crt && \
+             echo \"{hex}  $d/root.der\" | sha256sum -c && \
+             openssl x509 -inform der -in \"$d/root.der\" -out \"$d/{zone}.crt\" && \
+             sudo cp \"$d/{zone}.crt\" /usr/local/share/ca-certificates/ && sudo update-ca-certificates",
             http = self.http,
         )
     }
@@ -320,7 +322,7 @@ mod tests {
         let root = ROOT;
         for (line, check, install) in [
             (page.powershell(root), "-ne 'ABCDEF'", "Import-Certificate"),
-            (page.shell(root), "echo 'abcdef  home.arpa.der' | sha256sum -c &&", "update-ca-certificates"),
+            (page.shell(root), "echo \"abcdef  $d/root.der\" | sha256sum -c &&", "update-ca-certificates"),
         ] {
             let (before, after) = line.split_once(check).unwrap_or_else(|| panic!("{line}"));
             assert!(
