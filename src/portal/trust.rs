@@ -6,14 +6,15 @@ use super::layout::page_with;
 use super::platform::{Platform, is_firefox};
 use super::style::{OWN_PAGE_ONLY, sha256_source};
 
-/// Asks over https whether the certificate is trusted, and again every three seconds while the steps are followed. A page
-/// that came over https cannot tell, for a warning that was clicked away looks the same from there. What it asks stands in
-/// the page: the script is the same for everybody, so that the policy can name it by its hash.
+/// Asks over https whether the certificate is trusted, and again every three seconds while the steps are followed. It asks
+/// a name that is there for nothing else: a browser in which a warning was clicked away takes that name's certificate from
+/// then on, for scripts, too. What it asks stands in the page: the script is the same for everybody, so that the policy
+/// can name it by its hash.
 const PROBE: &str = include_str!("probe.js");
 
 /// The page's path on the gateway's own name.
 pub const TRUST_PATH: &str = "/trust";
-/// What the page asks for over https; any answer is a yes.
+/// What the page asks the probe's name for over https; any answer is a yes.
 pub const PROBE_PATH: &str = "/trust/probe";
 
 /// What the page tells.
@@ -23,6 +24,8 @@ pub struct TrustPage<'a> {
     /// The gateway's own name by each lane, without a slash at the end.
     pub http: &'a str,
     pub https: &'a str,
+    /// The same of the name that only the page itself asks, over https.
+    pub probe: &'a str,
     /// What the browser calls itself.
     pub user_agent: &'a str,
     pub vouched: Vouched<'a>,
@@ -76,7 +79,7 @@ impl TrustPage<'_> {
         format!(
             "{OWN_PAGE_ONLY}; script-src {}; connect-src {}{PROBE_PATH}",
             sha256_source(PROBE),
-            self.https
+            self.probe
         )
     }
 
@@ -93,7 +96,7 @@ impl TrustPage<'_> {
                 }
             }
             section {
-                p class="card probe" id="probe" data-probe={ (self.https) (PROBE_PATH) } role="status" {
+                p class="card probe" id="probe" data-probe={ (self.probe) (PROBE_PATH) } role="status" {
                     b { "Not trusted yet." }
                     " Without scripts this cannot be seen from here: after the steps, open "
                     a href={ (self.https) (TRUST_PATH) } { (self.https) (TRUST_PATH) }
@@ -283,6 +286,7 @@ mod tests {
             zone: "home.arpa",
             http: "http://gate.home.arpa",
             https: "https://gate.home.arpa:8443",
+            probe: "https://trust-probe.home.arpa:8443",
             user_agent,
             vouched: Vouched::ByUs(ROOT),
         }
@@ -336,7 +340,8 @@ mod tests {
     fn the_policy_lets_it_ask_one_question() {
         let page = example(IPHONE);
         let html = page.html();
-        let probe = "https://gate.home.arpa:8443/trust/probe";
+        // Not the page's own name: whoever clicks a warning for that away would be told that it is trusted.
+        let probe = "https://trust-probe.home.arpa:8443/trust/probe";
         assert!(html.contains(&format!("data-probe=\"{probe}\"")));
         let policy = page.policy();
         assert!(policy.ends_with(&format!("; connect-src {probe}")), "{policy}");
