@@ -62,7 +62,7 @@ pub fn admit<B>(
     let method = request.method().clone();
     let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     let rule = match target {
-        Target::Gate => None,
+        Target::Gate | Target::TrustProbe => None,
         Target::Service(route) => judge(snapshot, who, route, method.as_str(), path.path(), at)?,
     };
     let generation = Cell::new(snapshot.generation);
@@ -101,7 +101,7 @@ impl Admitted {
     /// The service it is for; none if it is for the gateway's own name.
     pub fn route(&self) -> Option<&Arc<Route>> {
         match &self.target {
-            Target::Gate => None,
+            Target::Gate | Target::TrustProbe => None,
             Target::Service(route) => Some(route),
         }
     }

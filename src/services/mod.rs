@@ -7,5 +7,5 @@ mod upstream_tls;
 
 pub use health::Health;
 pub use place::{Place, Resolver};
-pub use site::{GATE, Route, Site, SiteError, Target};
+pub use site::{GATE, Route, Site, SiteError, TRUST_PROBE, Target};
 pub use upstream_tls::{ClientTls, UpstreamTlsError, key_hash};

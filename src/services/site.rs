@@ -13,11 +13,17 @@ use super::{Health, Place};
 /// The gateway's own name in the zone.
 pub const GATE: &str = "gate";
 
+/// The name that the trust page asks over https. Nobody opens it, so nobody clicks a warning for it away, which browsers
+/// would remember for that name and take for trust.
+pub const TRUST_PROBE: &str = "trust-probe";
+
 /// What a name stands for.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// The gateway's own pages.
     Gate,
+    /// What the trust page asks.
+    TrustProbe,
     Service(Arc<Route>),
 }
 
@@ -84,6 +90,7 @@ impl Site {
         let mut nameless = Handshake::default();
         let gate = config.zone.name(GATE);
         names.insert(gate.into_boxed_str(), Target::Gate);
+        names.insert(config.zone.name(TRUST_PROBE).into_boxed_str(), Target::TrustProbe);
         let mut routes = Vec::with_capacity(config.services.len());
         for service in &config.services {
             let known = previous
@@ -134,6 +141,7 @@ impl Site {
         let own: Vec<Arc<Route>> = self.routes.iter().map(own).collect();
         let mine = |target: &Target| match target {
             Target::Gate => Target::Gate,
+            Target::TrustProbe => Target::TrustProbe,
             Target::Service(route) => {
                 let at = self.routes.iter().position(|known| Arc::ptr_eq(known, route));
                 Target::Service(at.and_then(|at| own.get(at)).unwrap_or(route).clone())
