@@ -19,6 +19,11 @@ pub enum CaError {
     )]
     Clock { now: Timestamp },
     #[error(
+        "the clock was set to {now}, and by the one of before it is {known}; certificates go on by that. \
+         See which is right (timedatectl); if it is the new one: systemctl restart ztgate"
+    )]
+    Jumped { now: Timestamp, known: Timestamp },
+    #[error(
         "{} is missing; put it back from a backup, or move {} away: a new CA is made then, \
          and every device must trust the new root", file.display(), dir.display()
     )]
