@@ -104,12 +104,13 @@ impl Inner {
     pub(super) fn ca_status(&self) -> admin::CaStatus {
         let certificates = self.certificates.load();
         let authority = certificates.authority();
+        let fault = self.certificate_fault.load_full().map(|why| why.to_string());
         admin::CaStatus {
             intermediate: authority.map(|ca| ca::fingerprint(ca.intermediate())),
             certificate: certificates.fingerprint(),
             ends: authority.map(Ca::ends).or_else(|| certificates.ends()),
             root_ends: authority.map(Ca::root_ends),
-            error: self.certificate_fault.load_full().map(|why| why.to_string()),
+            error: fault.or_else(|| certificates.doubt(self.clock.now()).map(|why| why.to_string())),
         }
     }
 }
