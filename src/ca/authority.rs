@@ -142,8 +142,18 @@ impl Ca {
                 return Err(CaError::Missing { file: file.to_owned(), dir: layout.dir.clone() });
             }
         }
+        let issuer = layout.issuer.read()?;
+        Self::assembled(layout, issuer, zone, now)
+    }
+
+    /// The root on disk with an intermediate that need not be there yet; proved to belong together.
+    pub(super) fn assembled(
+        layout: Layout,
+        (intermediate, key): (CertificateDer<'static>, KeyPair),
+        zone: &Zone,
+        now: Timestamp,
+    ) -> Result<Self, CaError> {
         let root = pem::chain(&layout.root)?.swap_remove(0);
-        let (intermediate, key) = layout.issuer.read()?;
         let (begins, root_ends) = judge(&layout, &layout.root, &root, zone)?;
         let (began, ends) = judge(&layout, layout.issuer.certificate(), &intermediate, zone)?;
         let (begins, ends) = (begins.max(began), ends.min(root_ends));
