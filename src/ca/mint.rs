@@ -70,6 +70,9 @@ fn authority(role: &str, below: u8, zone: &Zone, key: &KeyPair) -> CertificatePa
     params.distinguished_name = named(if full.len() <= LONGEST_COMMON_NAME { full } else { short });
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Names of other types than these (e-mail, URI) are free, too: so nothing but servers' certificates may stand below,
+    // which devices go through the whole chain for.
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     // IP addresses are a name type of their own: constraints on DNS names alone would leave them free.
     params.name_constraints = Some(NameConstraints {
         permitted_subtrees: vec![GeneralSubtree::DnsName(zone.to_string())],

@@ -291,3 +291,20 @@ fn rcgen_pem(der: &CertificateDer<'_>) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
+
+#[test]
+fn what_is_no_servers_certificate_is_believed_by_nobody() {
+    let (_dir, ca) = made();
+    let uses = [webpki::KeyUsage::server_auth(), webpki::KeyUsage::client_auth()];
+    let mut params = mint::leaf("wiki.home.arpa", NOW.into(), ca.ends).unwrap();
+    params.extended_key_usages = Vec::new();
+    let leaf = params.signed_by(&KeyPair::generate().unwrap(), &ca.issuer).unwrap();
+    let anchor = webpki::anchor_from_trusted_cert(&ca.root).unwrap();
+    let believed = uses.map(|usage| {
+        let (leaf, time) = (webpki::EndEntityCert::try_from(leaf.der()).unwrap(), NOW.as_second() as u64);
+        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(time));
+        let (known, between) = (webpki::ALL_VERIFICATION_ALGS, std::slice::from_ref(&ca.intermediate));
+        leaf.verify_for_usage(known, std::slice::from_ref(&anchor), between, time, usage, None, None).is_ok()
+    });
+    assert_eq!(believed, [true, false]);
+}
