@@ -119,7 +119,7 @@ fn used(config: &Config, served: &CaStatus, now: Timestamp) -> Vec<Finding> {
         let what = format!("the running gateway says: {why}{}", until.unwrap_or_default());
         return vec![Finding::bad(
             what,
-            "mend the files; they are taken over at once, or by: systemctl reload ztgate",
+            "mend that; files are taken over at once, or by: systemctl reload ztgate",
         )];
     }
     match (&served.intermediate, &served.certificate, &config.tls) {
