@@ -223,13 +223,15 @@ impl Gateway {
     /// It cannot be put in force, or is about another network, zone, state folder, controller or source of certificates,
     /// which takes a restart; the old one stays.
     pub fn reload(&self, config: Config) -> Result<Vec<Problem>, String> {
-        let outcome = self.inner.adopt(config);
+        let outcome = self.inner.adopt(config).inspect_err(|_| self.inner.renew());
         self.inner.config_error.store(outcome.as_ref().err().map(|why| Arc::new(why.clone())));
         outcome
     }
 
-    /// Notes that the newest configuration could not even be read.
+    /// Notes that the newest configuration could not even be read. Certificates are renewed by the one in force: whoever
+    /// renews them, or rotates, does not look whether `ztgate.toml` is right.
     pub fn keep_old_config(&self, why: String) {
+        self.inner.renew();
         self.inner.config_error.store(Some(Arc::new(why)));
     }
 

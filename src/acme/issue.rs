@@ -64,6 +64,7 @@ pub(super) async fn tidy(solver: &Solver, folder: &Folder) {
 async fn obtain(job: &Job<'_>, http: &Http) -> Result<Certificates, AcmeError> {
     let account = account(job, http).await?;
     let (mut order, under_way) = order(job, http, &account).await?;
+    let was_issued = order.state().status == OrderStatus::Valid;
     if order.state().status == OrderStatus::Pending {
         authorise(job, http, &mut order).await?;
     }
@@ -84,18 +85,24 @@ async fn obtain(job: &Job<'_>, http: &Http) -> Result<Certificates, AcmeError> {
         }
     };
     let proved = prove(job, &under_way, &chain);
-    let is_done = match &proved {
-        Ok(_) | Err(AcmeError::Uncovered(_)) => true,
-        // Only out of its time: it is taken up again once the clock is right.
-        Err(AcmeError::Unusable(CaError::Ended { .. } | CaError::NotYet { .. })) => false,
-        Err(AcmeError::Unusable(_)) => true,
-        // A full disk, say: what was issued can be had again.
-        Err(_) => false,
-    };
-    if is_done {
+    if is_done(&proved, was_issued) {
         job.folder.remove_order()?;
     }
     proved
+}
+
+/// Whether nothing more comes of an order; `was_issued` if its certificate is one that an earlier try was given.
+fn is_done<T>(proved: &Result<T, AcmeError>, was_issued: bool) -> bool {
+    match proved {
+        Ok(_) | Err(AcmeError::Uncovered(_)) => true,
+        // What is new has not ended: the clock is wrong. What ended since will not be any better.
+        Err(AcmeError::Unusable(CaError::Ended { .. })) => was_issued,
+        // It is taken up again once the clock is right.
+        Err(AcmeError::Unusable(CaError::NotYet { .. })) => false,
+        Err(AcmeError::Unusable(_)) => true,
+        // A full disk, say: what was issued can be had again.
+        Err(_) => false,
+    }
 }
 
 /// The account of our key. Asking for a new one finds the one that there is (RFC 8555, section 7.3.1), so that the key alone
@@ -270,4 +277,27 @@ fn refused(what: &'static str, http: &Http) -> impl Fn(Error) -> AcmeError {
 
 fn is_rate_limit(problem: &instant_acme::Problem) -> bool {
     problem.r#type.as_deref().is_some_and(|kind| kind.ends_with(":rateLimited"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_kept_only_while_something_may_come_of_it() {
+        let (file, at) = (std::path::PathBuf::from("bundle.pem.new"), jiff::Timestamp::UNIX_EPOCH);
+        let ended = || AcmeError::Unusable(CaError::Ended { file: file.clone(), at });
+        let begins = || AcmeError::Unusable(CaError::NotYet { file: file.clone(), at });
+        let why = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for (what, proved, was_issued, expected) in [
+            ("it is served", Ok(()), false, true),
+            ("it lacks a name", Err(AcmeError::Uncovered("x".into())), false, true),
+            ("just issued, and ended by our clock", Err(ended()), false, false),
+            ("issued long ago, and ended since", Err(ended()), true, true),
+            ("the clock is behind", Err(begins()), true, false),
+            ("the disk is full", Err(AcmeError::File { file: file.clone(), why: why() }), true, false),
+        ] {
+            assert_eq!(is_done(&proved, was_issued), expected, "{what}");
+        }
+    }
 }

@@ -26,7 +26,10 @@ impl KeptError {
     }
 }
 
-/// The certificate that is kept from before, if it can be served now. Why not is logged.
+/// The certificate that is kept from before, if it can be served. Why not is logged.
+///
+/// Also one that has ended or not begun: the clock may be wrong, and if it is not, a certificate that ended is a warning, which a
+/// private CA that no device knows would be, too.
 pub fn kept(config: &Config, now: Timestamp) -> Option<Certificates> {
     read_kept(config, now).unwrap_or_else(|why| {
         tracing::warn!("the kept certificate cannot be served: {why}");
@@ -37,10 +40,10 @@ pub fn kept(config: &Config, now: Timestamp) -> Option<Certificates> {
 /// The same for whoever wants to know why; `None` before the first one.
 ///
 /// # Errors
-/// A bundle that is there and cannot be served at this time.
+/// A bundle that is there and cannot be served, whatever the clock says.
 pub fn read_kept(config: &Config, now: Timestamp) -> Result<Option<Certificates>, KeptError> {
     let file = bundle(&config.state_dir);
-    match Certificates::from_bundle(&file, now) {
+    match Certificates::from_bundle_whenever(&file, now) {
         Ok(certificates) if certificates.covers(&config.zone.name("gate")) => Ok(Some(certificates)),
         Ok(_) => Err(KeptError::OtherNames { file }),
         Err(error) if error.is_absence() => Ok(None),

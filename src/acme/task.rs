@@ -22,7 +22,7 @@ use super::schedule::{self, Life, Past, Reason, When};
 /// The clock on the wall may be set while this sleeps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// While none of them is served: one that is kept may be valid as soon as the clock is set.
+/// While none that devices believe is served: the clock may be set, or a file that is kept be mended.
 const SLEEP_WITHOUT: Duration = Duration::from_secs(60);
 
 /// What `status` says about certificates from an ACME server.
@@ -110,7 +110,8 @@ impl Keeper {
             }
             self.tidy(&config).await;
             let wait: Duration = when.at.duration_since(now).try_into().unwrap_or_default();
-            let longest = if self.serves() { LONGEST_SLEEP } else { SLEEP_WITHOUT };
+            let is_well = self.serves() && self.certificates.load().doubt(now).is_none();
+            let longest = if is_well { LONGEST_SLEEP } else { SLEEP_WITHOUT };
             tokio::select! {
                 () = tokio::time::sleep(wait.min(longest)) => {}
                 changed = self.config.changed() => if changed.is_err() { return },

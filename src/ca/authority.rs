@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use zeroize::Zeroizing;
 
+use super::period::Span;
 use super::{CaError, files, mint, pem};
 use crate::model::Zone;
 
@@ -116,11 +117,11 @@ impl Ca {
     /// A CA for another zone, one with a file missing, or files that others can read or that do not belong together:
     /// nothing is mended silently, because a new root would have to be trusted anew on each device.
     pub fn open_or_create(state_dir: &Path, zone: &Zone, now: Timestamp) -> Result<Self, CaError> {
-        if now < mint::EARLIEST {
-            return Err(CaError::Clock { now });
-        }
         let dir = state_dir.join("certs");
         if files::is_vacant(&dir)? {
+            if now < mint::EARLIEST {
+                return Err(CaError::Clock { now });
+            }
             create(&dir, zone, now)?;
         }
         Self::open(Layout::of(state_dir)?, zone, now)
@@ -141,8 +142,18 @@ impl Ca {
                 return Err(CaError::Missing { file: file.to_owned(), dir: layout.dir.clone() });
             }
         }
+        let issuer = layout.issuer.read()?;
+        Self::assembled(layout, issuer, zone, now)
+    }
+
+    /// The root on disk with an intermediate that need not be there yet; proved to belong together.
+    pub(super) fn assembled(
+        layout: Layout,
+        (intermediate, key): (CertificateDer<'static>, KeyPair),
+        zone: &Zone,
+        now: Timestamp,
+    ) -> Result<Self, CaError> {
         let root = pem::chain(&layout.root)?.swap_remove(0);
-        let (intermediate, key) = layout.issuer.read()?;
         let (begins, root_ends) = judge(&layout, &layout.root, &root, zone)?;
         let (began, ends) = judge(&layout, layout.issuer.certificate(), &intermediate, zone)?;
         let (begins, ends) = (begins.max(began), ends.min(root_ends));
@@ -168,14 +179,19 @@ impl Ca {
     }
 
     /// Issues a certificate for one name in the zone: with the intermediate, ready to be served. About 50 us.
-    pub fn leaf(&self, name: &str, now: Timestamp) -> Result<Arc<CertifiedKey>, CaError> {
+    pub fn leaf(&self, name: &str, at: impl Into<Span>) -> Result<Arc<CertifiedKey>, CaError> {
         if !self.covers(name) {
             return Err(CaError::OutsideZone { name: name.to_owned(), zone: self.zone.clone() });
         }
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let leaf = mint::leaf(name, now, self.ends)?.signed_by(&key, &self.issuer)?;
+        let leaf = mint::leaf(name, at.into(), self.ends)?.signed_by(&key, &self.issuer)?;
         let key = any_ecdsa_type(&PrivateKeyDer::Pkcs8(key.serialize_der().into()))?;
         Ok(Arc::new(CertifiedKey::new(vec![leaf.into(), self.intermediate.clone()], key)))
+    }
+
+    /// That span, as far as it is in the CA's own time.
+    pub(super) fn clamped(&self, span: Span) -> Span {
+        span.within(self.begins, self.ends)
     }
 
     /// Whether a name is in the zone.
@@ -219,7 +235,7 @@ impl Ca {
     /// that is signed here leaves the function.
     pub(super) fn would_vouch_for(&self, name: &str, now: Timestamp) -> bool {
         let forge = || -> Result<bool, CaError> {
-            let leaf = mint::leaf(name, now, self.ends)?
+            let leaf = mint::leaf(name, now.into(), self.ends)?
                 .signed_by(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?, &self.issuer)?;
             let Ok(subject) = ServerName::try_from(name.to_owned()) else { return Ok(false) };
             Ok(self.believed(leaf.der(), &subject, now).is_ok())

@@ -11,7 +11,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::given::Given;
-use super::{Ca, CaError, fingerprint, mint};
+use super::period::{Period, Span, suits};
+use super::{Ca, CaError, fingerprint};
 use crate::model::Clock;
 
 /// The certificates of one configuration. Immutable but for leaves, which are issued in the handshake that needs a new one;
@@ -22,9 +23,18 @@ pub struct Certificates {
 
 enum Source {
     /// Issued by our CA, one a name.
-    Issued { ca: Arc<Ca>, clock: Arc<dyn Clock>, gateway: Slot, names: HashMap<Box<str>, Slot> },
+    Issued(Issued),
     /// One chain for every name.
     Given(Arc<Given>),
+}
+
+/// What leaves are issued by and for.
+struct Issued {
+    ca: Arc<Ca>,
+    clock: Arc<dyn Clock>,
+    period: Arc<Period>,
+    gateway: Slot,
+    names: HashMap<Box<str>, Slot>,
 }
 
 /// A leaf, once a handshake asked for it. Reading it takes no lock.
@@ -33,7 +43,7 @@ struct Slot(ArcSwapOption<Leaf>);
 
 struct Leaf {
     key: Arc<CertifiedKey>,
-    made: Timestamp,
+    made: Span,
 }
 
 impl Certificates {
@@ -47,8 +57,19 @@ impl Certificates {
         names: impl IntoIterator<Item = N>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CaError> {
+        Self::issued_in(Arc::default(), ca, names, clock)
+    }
+
+    fn issued_in<N: AsRef<str>>(
+        period: Arc<Period>,
+        ca: Arc<Ca>,
+        names: impl IntoIterator<Item = N>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CaError> {
         let names = slots(&ca, names, |_| Slot::default())?;
-        Ok(Self { source: Source::Issued { ca, clock, gateway: Slot::default(), names } })
+        // What time it is by now, so that a clock that is set before the first handshake is known to have been.
+        period.now(&ca, clock.as_ref());
+        Ok(Self { source: Source::Issued(Issued { ca, clock, period, gateway: Slot::default(), names }) })
     }
 
     /// One chain and key of one's own for every name, as PEM files: the gateway's certificate first, then those that
@@ -82,9 +103,18 @@ impl Certificates {
     /// # Errors
     /// As for [`Certificates::from_pem`]; this file is for nobody else to read.
     pub fn from_bundle(file: &Path, now: Timestamp) -> Result<Self, CaError> {
+        let bundle = Self::from_bundle_whenever(file, now)?;
+        bundle.doubt(now).map_or(Ok(bundle), Err)
+    }
+
+    /// The same whatever the clock says; [`Certificates::doubt`] tells of the time.
+    ///
+    /// # Errors
+    /// As by [`Certificates::from_bundle`], but for the time.
+    pub fn from_bundle_whenever(file: &Path, now: Timestamp) -> Result<Self, CaError> {
         let given = Given::from_bundle(file)?;
         given.linked(now)?;
-        given.void(now).map_or_else(|| Ok(Self { source: Source::Given(Arc::new(given)) }), Err)
+        Ok(Self { source: Source::Given(Arc::new(given)) })
     }
 
     /// The snapshot for these names from now on, with the leaves that there are. PEM files are read anew by
@@ -95,12 +125,13 @@ impl Certificates {
     pub fn renamed<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> Result<Self, CaError> {
         let source = match &self.source {
             Source::Given(given) => Source::Given(given.clone()),
-            Source::Issued { ca, clock, gateway, names: old } => Source::Issued {
+            Source::Issued(Issued { ca, clock, period, gateway, names: old }) => Source::Issued(Issued {
                 ca: ca.clone(),
                 clock: clock.clone(),
+                period: period.clone(),
                 gateway: gateway.kept(),
                 names: slots(ca, names, |name| old.get(name).map_or_else(Slot::default, Slot::kept))?,
-            },
+            }),
         };
         Ok(Self { source })
     }
@@ -112,8 +143,8 @@ impl Certificates {
     /// A name outside the CA's zone.
     pub fn by<N: AsRef<str>>(&self, newer: Ca, names: impl IntoIterator<Item = N>) -> Result<Self, CaError> {
         match &self.source {
-            Source::Issued { ca, clock, .. } if ca.intermediate() != newer.intermediate() => {
-                Self::issued(Arc::new(newer), names, clock.clone())
+            Source::Issued(Issued { ca, clock, period, .. }) if ca.intermediate() != newer.intermediate() => {
+                Self::issued_in(period.clone(), Arc::new(newer), names, clock.clone())
             }
             _ => self.renamed(names),
         }
@@ -122,7 +153,7 @@ impl Certificates {
     /// The CA that issues them, if they are issued here.
     pub fn authority(&self) -> Option<&Ca> {
         match &self.source {
-            Source::Issued { ca, .. } => Some(ca),
+            Source::Issued(issued) => Some(&issued.ca),
             Source::Given(_) => None,
         }
     }
@@ -131,14 +162,14 @@ impl Certificates {
     ///
     /// `None` only if it could not be issued, which a log line then explains.
     pub fn get(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let (ca, clock, gateway, names) = match &self.source {
+        let issued = match &self.source {
             Source::Given(given) => return Some(given.key.clone()),
-            Source::Issued { ca, clock, gateway, names } => (ca, clock, gateway, names),
+            Source::Issued(issued) => issued,
         };
-        let known = name.and_then(|name| names.get_key_value(name));
+        let known = name.and_then(|name| issued.names.get_key_value(name));
         let leaf = match known {
-            Some((name, slot)) => slot.get(ca, clock.as_ref(), || name.to_string()),
-            None => gateway.get(ca, clock.as_ref(), || ca.zone().name("gate")),
+            Some((name, slot)) => slot.get(issued, || name.to_string()),
+            None => issued.gateway.get(issued, || issued.ca.zone().name("gate")),
         };
         leaf.inspect_err(|error| tracing::error!(name = name.unwrap_or("(none)"), %error, "no certificate"))
             .ok()
@@ -151,8 +182,9 @@ impl Certificates {
     /// their dates whether somebody else asked before.
     pub fn for_stranger(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         match (&self.source, name) {
-            (Source::Issued { ca, clock, .. }, Some(name)) if ca.covers(name) => ca
-                .leaf(name, clock.now())
+            (Source::Issued(issued), Some(name)) if issued.ca.covers(name) => issued
+                .ca
+                .leaf(name, issued.now())
                 .inspect_err(|error| tracing::error!(name, %error, "no certificate"))
                 .ok(),
             _ => self.get(None),
@@ -162,7 +194,9 @@ impl Certificates {
     /// Whether a device that asks for this name will find it in the certificate. Always so for issued ones.
     pub fn covers(&self, name: &str) -> bool {
         match &self.source {
-            Source::Issued { ca, names, .. } => names.contains_key(name) || name == ca.zone().name("gate"),
+            Source::Issued(Issued { ca, names, .. }) => {
+                names.contains_key(name) || name == ca.zone().name("gate")
+            }
             Source::Given(given) => given.covers(name),
         }
     }
@@ -185,8 +219,22 @@ impl Certificates {
     fn given(&self) -> Option<&Given> {
         match &self.source {
             Source::Given(given) => Some(given),
-            Source::Issued { .. } => None,
+            Source::Issued(_) => None,
         }
+    }
+
+    /// What is wrong with them or with the clock, if no device may believe them now.
+    pub fn doubt(&self, now: Timestamp) -> Option<CaError> {
+        match &self.source {
+            Source::Given(given) => given.void(now),
+            Source::Issued(Issued { ca, clock, period, .. }) => period.doubt(ca, clock.as_ref()),
+        }
+    }
+}
+
+impl Issued {
+    fn now(&self) -> Span {
+        self.period.now(&self.ca, self.clock.as_ref())
     }
 }
 
@@ -205,34 +253,19 @@ fn slots<N: AsRef<str>>(
 }
 
 impl Slot {
-    fn get(
-        &self,
-        ca: &Ca,
-        clock: &dyn Clock,
-        name: impl FnOnce() -> String,
-    ) -> Result<Arc<CertifiedKey>, CaError> {
-        let now = clock.now();
-        if let Some(leaf) = self.0.load().as_deref().filter(|leaf| leaf.is_good(now)) {
+    fn get(&self, issued: &Issued, name: impl FnOnce() -> String) -> Result<Arc<CertifiedKey>, CaError> {
+        let now = issued.now();
+        if let Some(leaf) = self.0.load().as_deref().filter(|leaf| suits(leaf.made, now)) {
             return Ok(leaf.key.clone());
         }
         // Threads that get here together each issue one, and the last is kept.
-        let key = ca.leaf(&name(), now)?;
+        let key = issued.ca.leaf(&name(), now)?;
         self.0.store(Some(Arc::new(Leaf { key: key.clone(), made: now })));
         Ok(key)
     }
 
     fn kept(&self) -> Self {
         Self(ArcSwapOption::new(self.0.load_full()))
-    }
-}
-
-impl Leaf {
-    /// Whether it has begun and is in the first two thirds of its life. The clock may have been set, either way, since it
-    /// was made.
-    fn is_good(&self, now: Timestamp) -> bool {
-        let age = now.duration_since(self.made);
-        let limit = if age.is_negative() { mint::BACKDATED } else { mint::LEAF_LIFE * 2 / 3 };
-        age.unsigned_abs() < limit
     }
 }
 
@@ -246,7 +279,9 @@ impl ResolvesServerCert for Certificates {
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            Source::Issued { ca, names, .. } => write!(f, "Certificates({} names by {ca:?})", names.len()),
+            Source::Issued(Issued { ca, names, .. }) => {
+                write!(f, "Certificates({} names by {ca:?})", names.len())
+            }
             Source::Given(_) => f.write_str("Certificates(PEM files)"),
         }
     }

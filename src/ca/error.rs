@@ -19,6 +19,11 @@ pub enum CaError {
     )]
     Clock { now: Timestamp },
     #[error(
+        "the clock was set to {now}, and by the one of before it is {known}; certificates go on by that. \
+         See which is right (timedatectl); if it is the new one: systemctl restart ztgate"
+    )]
+    Jumped { now: Timestamp, known: Timestamp },
+    #[error(
         "{} is missing; put it back from a backup, or move {} away: a new CA is made then, \
          and every device must trust the new root", file.display(), dir.display()
     )]
@@ -43,6 +48,11 @@ pub enum CaError {
          ztgate certs rotate", file.display()
     )]
     IntermediateEnded { file: PathBuf, at: Timestamp },
+    #[error(
+        "{} begins at {at}, after what the clock says; check the clock (timedatectl). If it is right, and was not when that was \
+         made: mv {} {}.old, then rotate again", file.display(), file.display(), file.display()
+    )]
+    RotatedAhead { file: PathBuf, at: Timestamp },
     #[error("{} is there already, and is not overwritten; name another file", file.display())]
     InTheWay { file: PathBuf },
     #[error(
@@ -66,7 +76,8 @@ pub enum CaError {
         "{} may be read by others (mode {mode:04o}), so it is no secret; type: chmod 600 {}", file.display(), file.display()
     )]
     Exposed { file: PathBuf, mode: u32 },
-    #[error("{} is a symbolic link, or no plain file; name the file itself", file.display())]
+    #[error("{} is a symbolic link, or no plain file; name the file itself. What certbot keeps are links: \
+         have its deploy hook copy the key (install -m 600), see deploy/domain.md", file.display())]
     NotPlain { file: PathBuf },
     #[error(
         "{} belongs to user {owner}, who could change it; type: chown {us} {}", file.display(), file.display()

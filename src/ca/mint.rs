@@ -8,6 +8,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, date_time_ymd,
 };
 
+use super::period::Span;
 use crate::model::Zone;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -28,7 +29,8 @@ const INTERMEDIATE_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60)
 /// How long before its end a root or an intermediate is told to be near it.
 pub(super) const NEAR_END: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Leaves: 90 days, far below the 397 (Apple HT211025) that platforms bear.
+/// Leaves: 90 days, far below the 397 (Apple HT211025) that platforms bear, since one that is made for two clocks
+/// ([`super::period`]) lives longer by what is between them.
 pub(super) const LEAF_LIFE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// How far back a certificate begins, for devices whose clocks are behind.
@@ -42,7 +44,7 @@ pub(super) const EARLIEST: Timestamp = Timestamp::constant(1_735_689_600, 0); //
 
 pub(super) fn root(zone: &Zone, key: &KeyPair, now: Timestamp) -> CertificateParams {
     let mut params = authority("root", 1, zone, key);
-    lasting(&mut params, now, ROOT_LIFE, None);
+    lasting(&mut params, now.into(), ROOT_LIFE, None);
     params
 }
 
@@ -54,7 +56,7 @@ pub(super) fn intermediate(
     root_ends: Timestamp,
 ) -> CertificateParams {
     let mut params = authority("intermediate", 0, zone, key);
-    lasting(&mut params, now, INTERMEDIATE_LIFE, Some(root_ends));
+    lasting(&mut params, now.into(), INTERMEDIATE_LIFE, Some(root_ends));
     params
 }
 
@@ -68,6 +70,9 @@ fn authority(role: &str, below: u8, zone: &Zone, key: &KeyPair) -> CertificatePa
     params.distinguished_name = named(if full.len() <= LONGEST_COMMON_NAME { full } else { short });
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Names of other types than these (e-mail, URI) are free, too: so nothing but servers' certificates may stand below,
+    // which devices go through the whole chain for.
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     // IP addresses are a name type of their own: constraints on DNS names alone would leave them free.
     params.name_constraints = Some(NameConstraints {
         permitted_subtrees: vec![GeneralSubtree::DnsName(zone.to_string())],
@@ -82,11 +87,7 @@ fn authority(role: &str, below: u8, zone: &Zone, key: &KeyPair) -> CertificatePa
 
 /// A server's certificate for one DNS name, ending no later than its issuer. (An IP address makes one for that address, which
 /// no device believes: [`super::verify`] tries it.)
-pub(super) fn leaf(
-    name: &str,
-    now: Timestamp,
-    issuer_ends: Timestamp,
-) -> Result<CertificateParams, rcgen::Error> {
+pub(super) fn leaf(name: &str, at: Span, issuer_ends: Timestamp) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name =
         if name.len() <= LONGEST_COMMON_NAME { named(name) } else { rcgen::DistinguishedName::new() };
@@ -98,7 +99,7 @@ pub(super) fn leaf(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    lasting(&mut params, now, LEAF_LIFE, Some(issuer_ends));
+    lasting(&mut params, at, LEAF_LIFE, Some(issuer_ends));
     Ok(params)
 }
 
@@ -108,11 +109,11 @@ fn named(common_name: impl Into<String>) -> rcgen::DistinguishedName {
     name
 }
 
-fn lasting(params: &mut CertificateParams, now: Timestamp, life: Duration, at_most: Option<Timestamp>) {
-    let end = now.as_second().saturating_add_unsigned(life.as_secs());
+fn lasting(params: &mut CertificateParams, at: Span, life: Duration, at_most: Option<Timestamp>) {
+    let end = at.high.as_second().saturating_add_unsigned(life.as_secs());
     let end = at_most.map_or(end, |limit| end.min(limit.as_second()));
     let since_1970 = |seconds: i64| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds.max(0) as u64);
     // What is issued past its issuer's end is void, and still no nonsense.
-    params.not_before = since_1970(now.as_second().saturating_sub_unsigned(BACKDATED.as_secs()).min(end));
+    params.not_before = since_1970(at.low.as_second().saturating_sub_unsigned(BACKDATED.as_secs()).min(end));
     params.not_after = since_1970(end);
 }

@@ -11,6 +11,7 @@ mod files;
 mod given;
 mod mint;
 mod pem;
+mod period;
 mod root_key;
 mod rotate;
 mod tls;

@@ -1,12 +1,14 @@
 //! Rotation: another intermediate under the same root, so that no device has to learn anything.
 
+use std::fs::File;
 use std::path::Path;
 
 use jiff::Timestamp;
+use rcgen::KeyPair;
 
 use super::authority::{self, Ca};
 use super::describe::{Description, describe, existing};
-use super::{CaError, RootKey, mint, pem};
+use super::{CaError, RootKey, files, mint, pem};
 
 /// What a rotation did.
 #[derive(Debug)]
@@ -28,6 +30,9 @@ pub fn rotate(state_dir: &Path, root_key: RootKey, now: Timestamp) -> Result<Rot
         return Err(CaError::Clock { now });
     }
     let layout = existing(state_dir)?;
+    // One at a time; the kernel lets go of it however this ends.
+    let held =
+        File::open(&layout.dir).and_then(|dir| dir.lock().map(|()| dir)).map_err(files::at(&layout.dir))?;
     let facts = pem::facts(&layout.root, &root_key.root)?;
     if facts.ends < now {
         return Err(CaError::CaEnded { file: layout.root, at: facts.ends, dir: layout.dir });
@@ -38,10 +43,17 @@ pub fn rotate(state_dir: &Path, root_key: RootKey, now: Timestamp) -> Result<Rot
     let zone = zone.parse().map_err(|_| not_ours())?;
     // What is there may be unreadable: to be rid of that is a reason to rotate.
     let before = describe(state_dir).ok().and_then(|mut ca| ca.pop());
+    if let Some(Description { file, begins, .. }) = before.as_ref().filter(|before| now < before.begins) {
+        return Err(CaError::RotatedAhead { file: file.clone(), at: *begins });
+    }
     let (certificate, key) = authority::make_intermediate(&zone, &root_key.issuer()?, facts.ends, now)?;
+    // While the old one is still there.
+    let made = (pem::chain_in(&layout.root, &certificate)?.swap_remove(0), KeyPair::from_pem(&key)?);
+    let proved = Ca::assembled(existing(state_dir)?, made, &zone, now)?;
+    proved.void(now).map_or(Ok(()), Err)?;
     layout.put(&certificate, &key)?;
-    Ca::reopen(state_dir, &zone, now)?;
     let after = describe(state_dir)?.pop().ok_or_else(not_ours)?;
+    drop(held);
     Ok(Rotated { before, after })
 }
 
@@ -109,6 +121,34 @@ mod tests {
         assert_eq!(files(dir.path()), ["intermediate-and-key.pem", "root", "root.pem"]);
         let file = dir.path().join("certs/intermediate-and-key.pem");
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_costs_no_intermediate() {
+        let (dir, _) = made();
+        let back = |years_back: i64| rotate(dir.path(), key(dir.path()), years(-years_back));
+        let untouched = || std::fs::read(super::super::issuer_file(dir.path())).unwrap();
+        let before = untouched();
+        let said = back(1).unwrap_err().to_string();
+        assert!(said.contains("timedatectl") && untouched() == before, "{said}");
+        // Not even where there is none to be behind of.
+        std::fs::remove_file(super::super::issuer_file(dir.path())).unwrap();
+        assert!(matches!(back(1), Err(CaError::NotYet { .. })));
+        assert_eq!(files(dir.path()), ["root", "root.pem"]);
+        rotate(dir.path(), key(dir.path()), NOW).unwrap();
+    }
+
+    #[test]
+    fn many_rotations_at_once_leave_one_that_works() {
+        let (dir, ca) = made();
+        let all = std::thread::scope(|scope| {
+            let rotation =
+                || scope.spawn(|| (0..8).all(|_| rotate(dir.path(), key(dir.path()), NOW).is_ok()));
+            let threads: Vec<_> = (0..4).map(|_| rotation()).collect();
+            threads.into_iter().all(|thread| thread.join().unwrap())
+        });
+        assert!(all, "each of them succeeds");
+        assert_ne!(Ca::reopen(dir.path(), &zone(), NOW).unwrap().intermediate(), ca.intermediate());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::words::{self, label};
 use super::{Grant, Service, Upstream, UpstreamHost, kind, origins, upstream};
 
 /// Names of the zone that the gateway itself answers, now or later.
-const RESERVED: [&str; 4] = ["gate", "localhost", "ns", "ztgate"];
+const RESERVED: [&str; 5] = ["gate", "localhost", "ns", "trust-probe", "ztgate"];
 
 const LATER: &str = "not supported by this version; to ignore it could let in whom you mean to keep out";
 

@@ -11,7 +11,7 @@ use hickory_proto::op::{Message, Query, ResponseCode};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
 
-use super::forward::{Forwarder, SystemServers};
+use super::forward::{Forwarder, MOST_ASKED_BY_UDP, SystemServers};
 use super::judge::{self, NotServed, Verdict, judge};
 use super::limits::{Limits, Pace, Shares};
 use super::message::{self, Asked, encode};
@@ -81,6 +81,12 @@ impl Slot {
         taken.then(|| Self { shares: shares.clone(), member })
     }
 
+    /// For who is known by an address alone: who borrows several takes little from each other one.
+    fn take_modestly(shares: &Rc<RefCell<Shares<MemberId>>>, member: MemberId) -> Option<Self> {
+        let taken = shares.borrow_mut().take_modestly(member);
+        taken.then(|| Self { shares: shares.clone(), member })
+    }
+
     pub fn member(&self) -> MemberId {
         self.member
     }
@@ -101,7 +107,7 @@ impl Desk {
             refusals: RefCell::new(Refusals::new(limits.refusals)),
             pace_by_tcp: RefCell::new(Pace::new(limits.rate, limits.burst)),
             truncated: RefCell::new(Pace::new(limits.truncated, limits.truncated)),
-            forwards_by_udp: shares(limits.forwards_of_member, limits.forwards),
+            forwards_by_udp: shares(limits.forwards_of_member, limits.forwards.min(MOST_ASKED_BY_UDP)),
             forwards_by_tcp: shares(limits.forwards_of_member, limits.forwards),
             connections: shares(limits.connections_of_member, limits.connections),
             system: RefCell::default(),
@@ -210,29 +216,45 @@ impl Desk {
         Some(asked.seal(answer))
     }
 
-    /// Asks others, within a member's share. `None` if meanwhile the member is no longer let in.
+    /// Asks others, within a member's share. `None` if meanwhile the member is no longer let in, or shall try again.
+    ///
+    /// A datagram beyond its share, or beyond what others are asked for datagrams at all, is told to come by TCP: stubs take
+    /// SERVFAIL for the last word, and a connection has the share of who is proved.
     pub async fn ask_elsewhere(&self, asker: &Asker, asked: &Asked, query: &Message) -> Option<Message> {
-        let (shares, by, member, source, proved, claimed) = match *asker {
-            Asker::Datagram { member, source } => {
-                (&self.forwards_by_udp, Protocol::Udp, member, source, None, Some(member))
-            }
-            Asker::Connection { member, source, .. } => {
-                (&self.forwards_by_tcp, Protocol::Tcp, member, source, Some(member), None)
-            }
-        };
-        let Some(_place) = Slot::take(shares, member) else {
-            self.stats.over_limit.one();
-            self.refusals.borrow_mut().count(busy(proved, claimed, source));
-            return Some(asked.answer(ResponseCode::ServFail));
-        };
         let Some(forwarder) = self.forwarder() else {
             return Some(asked.answer(ResponseCode::ServFail));
         };
+        let (by, place) = match *asker {
+            Asker::Datagram { member, .. } => {
+                let place = forwarder.has_room(Protocol::Udp);
+                let place = place.then(|| Slot::take_modestly(&self.forwards_by_udp, member));
+                (Protocol::Udp, place.flatten())
+            }
+            Asker::Connection { member, .. } => (Protocol::Tcp, Slot::take(&self.forwards_by_tcp, member)),
+        };
+        let Some(_place) = place else { return self.too_many(asker, asked) };
         let answer = forwarder.answer(query, by).await;
         self.is_still_let_in(asker).then(|| {
             self.stats.forwarded.one();
             asked.seal(answer)
         })
+    }
+
+    /// What to say to a question that there is no room to ask others.
+    fn too_many(&self, asker: &Asker, asked: &Asked) -> Option<Message> {
+        self.stats.over_limit.one();
+        let mut refusals = self.refusals.borrow_mut();
+        match *asker {
+            Asker::Datagram { member, source } => {
+                refusals.count(busy(None, Some(member), source));
+                let may = self.truncated.borrow_mut().allows(member, self.clock.instant());
+                may.then(|| asked.truncated())
+            }
+            Asker::Connection { member, source, .. } => {
+                refusals.count(busy(Some(member), None, source));
+                Some(asked.answer(ResponseCode::ServFail))
+            }
+        }
     }
 
     fn forwarder(&self) -> Option<Rc<Forwarder>> {

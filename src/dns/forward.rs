@@ -48,7 +48,7 @@ const WAIT_BESIDE_STALE: Duration = Duration::from_millis(1_800);
 const MOST_ASKED: usize = 256;
 
 /// Of those, so many may have come by datagram, whose senders nobody knows. The rest is for who is proved by a connection.
-const MOST_ASKED_BY_UDP: usize = 192;
+pub(super) const MOST_ASKED_BY_UDP: u32 = 192;
 
 /// Asks other servers about names that are not ours. Lives on the DNS thread's current-thread tokio runtime.
 ///
@@ -165,6 +165,11 @@ impl Forwarder {
         }
     }
 
+    /// Whether a new question that came in that way would be asked.
+    pub fn has_room(&self, by: Protocol) -> bool {
+        self.shared.state().has_room(by)
+    }
+
     pub fn status(&self) -> ForwardStatus {
         let servers = self.shared.upstream().status();
         let state = self.shared.state();
@@ -180,27 +185,26 @@ impl Forwarder {
     /// What the servers say; `None` if they say nothing, or too much is being asked already. Equal questions share one
     /// task, whoever of them goes away.
     async fn ask(&self, question: Question, by: Protocol, within: Duration) -> Option<Arc<Answer>> {
-        let most = match by {
-            Protocol::Udp => MOST_ASKED_BY_UDP,
-            Protocol::Tcp => MOST_ASKED,
-        };
-        let mut answer = {
+        let (mut answer, new) = {
             let mut state = self.shared.state();
             match state.flights.get(&question) {
-                Some(flight) => flight.clone(),
-                None if state.flights.len() >= most => {
+                Some(flight) => (flight.clone(), None),
+                None if !state.has_room(by) => {
                     state.unanswered += 1;
                     return None;
                 }
                 None => {
                     let (sender, receiver) = watch::channel(None);
                     state.flights.insert(question.clone(), receiver.clone());
-                    let flight = Flight { shared: self.shared.clone(), question };
-                    tokio::spawn(async move { sender.send(flight.fly(within).await) });
-                    receiver
+                    (receiver, Some(sender))
                 }
             }
         };
+        if let Some(sender) = new {
+            let flight = Flight { shared: self.shared.clone(), question };
+            // Without the lock: a runtime that stops drops the flight in here, which takes it.
+            tokio::spawn(async move { sender.send(flight.fly(within).await) });
+        }
         let answer = answer.wait_for(Option::is_some).await.ok()?;
         answer.clone()
     }
@@ -246,6 +250,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl State {
+    fn has_room(&self, by: Protocol) -> bool {
+        let most = match by {
+            Protocol::Udp => MOST_ASKED_BY_UDP as usize,
+            Protocol::Tcp => MOST_ASKED,
+        };
+        self.flights.len() < most
+    }
+
     /// Remembers how a question ended.
     fn land(&mut self, question: &Question, answer: Option<Arc<Answer>>, now: Moment) -> Option<Arc<Answer>> {
         let Some(answer) = answer else {

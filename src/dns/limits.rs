@@ -120,6 +120,14 @@ impl<K: Eq + Hash + Copy> Shares<K> {
         room
     }
 
+    /// The same, if that leaves this one with no more than half of what is left for all: however many have all that they
+    /// may, there is something left for whoever has nothing yet.
+    pub fn take_modestly(&mut self, who: K) -> bool {
+        let own = self.each.get(&who).copied().unwrap_or_default();
+        let left = self.of_all.saturating_sub(self.all);
+        (own == 0 || own < left / 2) && self.take(who)
+    }
+
     pub fn give_back(&mut self, who: K) {
         self.all = self.all.saturating_sub(1);
         if let Some(own) = self.each.get_mut(&who) {
@@ -163,6 +171,15 @@ mod tests {
     fn a_rate_of_none_lets_nobody() {
         assert!(!Pace::new(0, 0).allows("a", at(0)));
         assert!(!Pace::new(5, 0).allows("a", at(0)));
+    }
+
+    #[test]
+    fn who_is_modest_leaves_something_for_the_next() {
+        let mut shares = Shares::new(64, 192);
+        let mut all_of =
+            |who| std::iter::repeat_with(|| shares.take_modestly(who)).take_while(|taken| *taken).count();
+        assert_eq!(["a", "b", "c", "d"].map(&mut all_of), [64, 43, 28, 19]);
+        assert!((0..8).all(|who| all_of(["e", "f", "g", "h", "i", "j", "k", "l"][who]) > 0));
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl Zone {
 /// CA must open without: its page is how the CA comes to be trusted.
 fn https(facts: &Facts<'_>, name: &str, target: &Target) -> Option<Https> {
     let only_tls = match target {
-        Target::Gate => false,
+        Target::Gate | Target::TrustProbe => false,
         Target::Service(route) => !route.service.plain_http,
     };
     let promised = facts.site.https_port == 443 && (facts.publicly_trusted || only_tls);

@@ -101,15 +101,25 @@ impl Inner {
         }
     }
 
+    /// Reads the certificates of the configuration in force anew.
+    pub(super) fn renew(&self) {
+        let (config, site) = (self.config.borrow().clone(), self.site.load_full());
+        match self.renewed(&config, &site) {
+            Ok(renewed) => self.serve(renewed),
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
     pub(super) fn ca_status(&self) -> admin::CaStatus {
         let certificates = self.certificates.load();
         let authority = certificates.authority();
+        let fault = self.certificate_fault.load_full().map(|why| why.to_string());
         admin::CaStatus {
             intermediate: authority.map(|ca| ca::fingerprint(ca.intermediate())),
             certificate: certificates.fingerprint(),
             ends: authority.map(Ca::ends).or_else(|| certificates.ends()),
             root_ends: authority.map(Ca::root_ends),
-            error: self.certificate_fault.load_full().map(|why| why.to_string()),
+            error: fault.or_else(|| certificates.doubt(self.clock.now()).map(|why| why.to_string())),
         }
     }
 }
@@ -122,10 +132,6 @@ pub(super) async fn retry(inner: Arc<Inner>) {
         if inner.certificate_fault.load().is_none() {
             continue;
         }
-        let (config, site) = (inner.config.borrow().clone(), inner.site.load_full());
-        match inner.renewed(&config, &site) {
-            Ok(renewed) => inner.serve(renewed),
-            Err(error) => tracing::error!("{error}"),
-        }
+        inner.renew();
     }
 }

@@ -49,7 +49,7 @@ pub enum NameserverError {
     BadTime { at: String, apart: Option<u64> },
     #[error(
         "the name server {at} refuses the key {key} what was asked; let it, as BIND has it: \
-         update-policy {{ grant {key} zonesub ANY; }};"
+         update-policy {{ grant {key} subdomain ZONE. A AAAA TXT; }}; with the zone of ztgate.toml as ZONE"
     )]
     Refused { at: String, key: String },
     #[error(

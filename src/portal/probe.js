@@ -3,5 +3,4 @@ const say=(bold,rest)=>{const b=document.createElement("b");b.textContent=bold;c
 const ask=()=>fetch(card.dataset.probe,{mode:"no-cors",cache:"no-store",credentials:"omit",referrerPolicy:"origin"}).then(
 ()=>{card.classList.add("yes");say("This device trusts it now.","Every name here opens with a lock.")},
 ()=>{say("Not trusted yet.","This line changes by itself once it is.");if(++tries<200)setTimeout(ask,3000)});
-if(location.protocol==="https:")say("You read this over https.","A lock and no warning: this device trusts it. After a warning that was clicked away it does not.");
-else ask();
+ask();

@@ -6,14 +6,16 @@ use super::layout::page_with;
 use super::platform::{Platform, is_firefox};
 use super::style::{OWN_PAGE_ONLY, sha256_source};
 
-/// Asks over https whether the certificate is trusted, and again every three seconds while the steps are followed. A page
-/// that came over https cannot tell, for a warning that was clicked away looks the same from there. What it asks stands in
-/// the page: the script is the same for everybody, so that the policy can name it by its hash.
+/// Asks over https whether the certificate is trusted, and again every three seconds while the steps are followed. It asks
+/// a name that is there for nothing else: a browser in which a warning was clicked away takes that name's certificate from
+/// then on, for scripts, too. What it asks stands in the page: the script is the same for everybody, so that the policy
+/// can name it by its hash.
 const PROBE: &str = include_str!("probe.js");
 
 /// The page's path on the gateway's own name.
 pub const TRUST_PATH: &str = "/trust";
-/// What the page asks for over https; any answer is a yes. The page names its origin, by which the gateway knows it.
+/// What the page asks the probe's name for over https; any answer is a yes. The page names its origin, by which the gateway
+/// knows it.
 pub const PROBE_PATH: &str = "/trust/probe";
 
 /// What the page tells.
@@ -23,6 +25,8 @@ pub struct TrustPage<'a> {
     /// The gateway's own name by each lane, without a slash at the end.
     pub http: &'a str,
     pub https: &'a str,
+    /// The same of the name that only the page itself asks, over https.
+    pub probe: &'a str,
     /// What the browser calls itself.
     pub user_agent: &'a str,
     pub vouched: Vouched<'a>,
@@ -76,7 +80,7 @@ impl TrustPage<'_> {
         format!(
             "{OWN_PAGE_ONLY}; script-src {}; connect-src {}{PROBE_PATH}",
             sha256_source(PROBE),
-            self.https
+            self.probe
         )
     }
 
@@ -93,7 +97,7 @@ impl TrustPage<'_> {
                 }
             }
             section {
-                p class="card probe" id="probe" data-probe={ (self.https) (PROBE_PATH) } role="status" {
+                p class="card probe" id="probe" data-probe={ (self.probe) (PROBE_PATH) } role="status" {
                     b { "Not trusted yet." }
                     " Without scripts this cannot be seen from here: after the steps, open "
                     a href={ (self.https) (TRUST_PATH) } { (self.https) (TRUST_PATH) }
@@ -187,8 +191,8 @@ impl TrustPage<'_> {
             Platform::Linux => html! {
                 p { "In a terminal. It checks the fingerprint first:" }
                 code class="command" { (self.shell(root)) }
-                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor " (self.zone) ".crt" } "." }
-                p { "Chrome and Chromium have a list of their own: Settings, Privacy and security, Security, Manage certificates; Local certificates, Installed by you, Trusted certificates: Import " code { (self.zone) ".crt" } "." }
+                p { "On Fedora and Arch the last two commands are " code { "sudo trust anchor $d/" (self.zone) ".crt" } "." }
+                p { "Chrome and Chromium have a list of their own: Settings, Privacy and security, Security, Manage certificates; Local certificates, Installed by you, Trusted certificates: Import " code { "/usr/local/share/ca-certificates/" (self.zone) ".crt" } "." }
             },
             Platform::ChromeOs => html! {
                 ol {
@@ -246,14 +250,16 @@ impl TrustPage<'_> {
         )
     }
 
-    /// The same for the system's store of Debian and its relatives.
+    /// The same for the system's store of Debian and its relatives. In a folder that nobody else can write to: what was
+    /// checked is what is installed.
     fn shell(&self, root: RootFacts<'_>) -> String {
         let hex = root.sha256.replace(':', "").to_ascii_lowercase();
         let zone = self.zone;
         format!(
-            "curl -fsSo {zone}.der {http}/trust/root.crt && echo '{hex}  {zone}.der' | sha256sum -c && \
-             openssl x509 -inform der -in {zone}.der -out {zone}.crt && \
-             sudo cp {zone}.crt /usr/local/share/ca-certificates/ && sudo update-ca-certificates",
+            "d=$(mktemp -d) && curl -fsSo \"$d/root.der\" {http}/trust/root.crt && \
+             echo \"{hex}  $d/root.der\" | sha256sum -c && \
+             openssl x509 -inform der -in \"$d/root.der\" -out \"$d/{zone}.crt\" && \
+             sudo cp \"$d/{zone}.crt\" /usr/local/share/ca-certificates/ && sudo update-ca-certificates",
             http = self.http,
         )
     }
@@ -281,6 +287,7 @@ mod tests {
             zone: "home.arpa",
             http: "http://gate.home.arpa",
             https: "https://gate.home.arpa:8443",
+            probe: "https://trust-probe.home.arpa:8443",
             user_agent,
             vouched: Vouched::ByUs(ROOT),
         }
@@ -320,7 +327,7 @@ mod tests {
         let root = ROOT;
         for (line, check, install) in [
             (page.powershell(root), "-ne 'ABCDEF'", "Import-Certificate"),
-            (page.shell(root), "echo 'abcdef  home.arpa.der' | sha256sum -c &&", "update-ca-certificates"),
+            (page.shell(root), "echo \"abcdef  $d/root.der\" | sha256sum -c &&", "update-ca-certificates"),
         ] {
             let (before, after) = line.split_once(check).unwrap_or_else(|| panic!("{line}"));
             assert!(
@@ -334,7 +341,8 @@ mod tests {
     fn the_policy_lets_it_ask_one_question() {
         let page = example(IPHONE);
         let html = page.html();
-        let probe = "https://gate.home.arpa:8443/trust/probe";
+        // Not the page's own name: whoever clicks a warning for that away would be told that it is trusted.
+        let probe = "https://trust-probe.home.arpa:8443/trust/probe";
         assert!(html.contains(&format!("data-probe=\"{probe}\"")));
         let policy = page.policy();
         assert!(policy.ends_with(&format!("; connect-src {probe}")), "{policy}");

@@ -63,7 +63,7 @@ pub fn admit<B>(
     let method = request.method().clone();
     let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
     let Granted { rule, roles } = match target {
-        Target::Gate => Granted::default(),
+        Target::Gate | Target::TrustProbe => Granted::default(),
         Target::Service(route) => judge(snapshot, who, route, method.as_str(), path.path(), at)?,
     };
     let generation = Cell::new(snapshot.generation);
@@ -119,7 +119,7 @@ impl Admitted {
     /// The service it is for; none if it is for the gateway's own name.
     pub fn route(&self) -> Option<&Arc<Route>> {
         match &self.target {
-            Target::Gate => None,
+            Target::Gate | Target::TrustProbe => None,
             Target::Service(route) => Some(route),
         }
     }

@@ -120,7 +120,7 @@ impl Entry {
 
     pub fn target(&mut self, target: &Target) {
         let name = match target {
-            Target::Gate => self.0.connection.context.word(GATE),
+            Target::Gate | Target::TrustProbe => self.0.connection.context.word(GATE),
             Target::Service(route) => route.word.clone(),
         };
         self.edit(|record| {

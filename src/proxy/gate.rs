@@ -1,4 +1,4 @@
-//! The gateway's own name: who this device is and what it may open, and what makes it trust the zone's certificates.
+//! The gateway's own names: who this device is and what it may open, and what makes it trust the zone's certificates.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::ca::trust::{Trust, TrustKit};
 use crate::model::Lane;
 use crate::policy::{Ask, Subject};
 use crate::portal::{Access, GatePage, PROBE_PATH, RootFacts, TRUST_PATH, Tile, TrustPage, Vouched};
-use crate::routes::{GATE, Route};
+use crate::routes::{GATE, Route, TRUST_PROBE, Target};
 
 use super::admit::Admitted;
 use super::body::Payload;
@@ -29,12 +29,16 @@ pub fn gate<B>(mut entry: Entry, request: &Request<B>, admitted: &Admitted) -> R
         return response;
     }
     let trusted = entry.connection().context.trust.clone();
+    let is_probe = matches!(admitted.target(), Target::TrustProbe);
     match (request.uri().path(), trusted.kit()) {
+        // That it could be asked is the answer.
+        (PROBE_PATH, _) if is_probe => {
+            own(&mut entry, &client, Form::Text, StatusCode::OK, "trusted\n".to_owned())
+        }
+        _ if is_probe => not_here(&mut entry, &client),
         ("/", _) => launchpad(entry, &client, client.form(), admitted),
         ("/whoami", _) => launchpad(entry, &client, Form::Json, admitted),
         (TRUST_PATH, _) => trust(entry, &client, request, &trusted),
-        // That it could be asked is the answer.
-        (PROBE_PATH, _) => own(&mut entry, &client, Form::Text, StatusCode::OK, "trusted\n".to_owned()),
         (path, Some(kit)) if path.starts_with("/trust/") => file(entry, &client, path, kit),
         _ => not_here(&mut entry, &client),
     }
@@ -77,6 +81,7 @@ fn trust<B>(mut entry: Entry, client: &Client, request: &Request<B>, trusted: &T
         zone: site.zone.as_str(),
         http: &url_of(&site, &connection, Lane::Http, GATE),
         https: &url_of(&site, &connection, Lane::Https, GATE),
+        probe: &url_of(&site, &connection, Lane::Https, TRUST_PROBE),
         user_agent: user_agent.unwrap_or_default(),
         vouched: match trusted.kit() {
             Some(kit) => Vouched::ByUs(RootFacts { subject: &kit.subject, sha256: &kit.sha256 }),

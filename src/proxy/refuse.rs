@@ -42,7 +42,7 @@ impl Refusal {
 
     pub fn for_service(self, target: &Target) -> Self {
         match target {
-            Target::Gate => self,
+            Target::Gate | Target::TrustProbe => self,
             Target::Service(route) => Self { service: Some(route.name().as_str().into()), ..self },
         }
     }

@@ -10,7 +10,6 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::model::{Lane, RefusalCode};
-use crate::portal::PROBE_PATH;
 use crate::routes::{Route, Target};
 use crate::services::Reception;
 
@@ -148,7 +147,7 @@ fn links<B>(target: &Target, request: &Request<B>) -> Links {
     let path = request.uri().path();
     match target {
         // The trust page comes over http and asks this over https: whether it can be asked is all that it tells.
-        Target::Gate if path == PROBE_PATH => Links::OwnPages,
+        Target::TrustProbe => Links::OwnPages,
         Target::Gate => Links::Lead,
         Target::Service(route) => {
             let talks =

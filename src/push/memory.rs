@@ -40,6 +40,19 @@ impl Memory {
         !found.is_empty() && written.any(|ours| ours.says_same(found))
     }
 
+    /// What to note before the controller, which has `found`, is told `wanted`. Of two values that may be ours only the one
+    /// that is there is needed any more: the new one takes the other's place.
+    pub fn telling(&self, found: &NetworkDns, wanted: &NetworkDns) -> Self {
+        let ours = if self.owns(found) { Some(found.clone()) } else { self.ours.clone() };
+        Self { kept: true, ours, writing: Some(wanted.clone()) }
+    }
+
+    /// What is known once the controller was seen to have `found`, if that is news: what was being written is there.
+    pub fn settled(&self, found: &NetworkDns) -> Option<Self> {
+        let is_done = self.writing.as_ref().is_some_and(|writing| writing.says_same(found));
+        is_done.then(|| Self { ours: self.writing.clone(), writing: None, ..self.clone() })
+    }
+
     /// # Errors
     /// It is there and cannot be read. That it is not there means that nobody asked.
     pub fn load(state_dir: &Path) -> Result<Self, MemoryError> {
@@ -86,6 +99,39 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         std::fs::write(folder.path().join(FILE), "{").unwrap();
         assert!(Memory::load(folder.path()).unwrap_err().to_string().contains("ztgate dns push"));
+    }
+
+    fn at(server: &str) -> NetworkDns {
+        let servers = vec![server.parse().unwrap()];
+        NetworkDns { domain: "home.arpa".to_owned(), servers, odd: Vec::new() }
+    }
+
+    /// A kill may come before the controller heard anything, and after it did.
+    #[test]
+    fn two_kills_in_a_row_leave_nothing_unknown() {
+        let (first, second, third) = (at("10.0.0.1"), at("10.0.0.2"), at("10.0.0.3"));
+        let memory = Memory { kept: true, ours: Some(first.clone()), writing: None };
+        for heard in [[true, true], [true, false], [false, true], [false, false]] {
+            let (mut memory, mut found) = (memory.clone(), first.clone());
+            for (wanted, heard) in [&second, &third].into_iter().zip(heard) {
+                memory = memory.telling(&found, wanted);
+                if heard {
+                    found = wanted.clone();
+                }
+            }
+            assert!(memory.owns(&found), "{heard:?}: {memory:?} and {found}");
+        }
+    }
+
+    #[test]
+    fn what_was_being_written_and_is_there_is_ours() {
+        let (old, new) = (at("10.0.0.1"), at("10.0.0.2"));
+        let memory = Memory { kept: true, ours: Some(old.clone()), writing: Some(new.clone()) };
+        let settled = Memory { kept: true, ours: Some(new.clone()), writing: None };
+        assert_eq!(memory.settled(&new), Some(settled.clone()));
+        // It may still be on its way there.
+        assert_eq!(memory.settled(&old), None);
+        assert_eq!(settled.settled(&new), None);
     }
 
     #[test]

@@ -221,6 +221,10 @@ impl Keeper {
                         wanted.as_ref().map(ToString::to_string).unwrap_or_default()
                     );
                 }
+                if let Some(settled) = memory.settled(&found).filter(|_| standing == Standing::InStep) {
+                    *memory = settled;
+                    self.save_or_warn(memory).await;
+                }
                 self.show(standing, wanted.ok(), found);
                 Ok(())
             }
@@ -244,7 +248,7 @@ impl Keeper {
         wanted: &NetworkDns,
     ) -> Result<(), WriteError> {
         let before = memory.clone();
-        let noted = Memory { kept: true, writing: Some(wanted.clone()), ..before.clone() };
+        let noted = before.telling(found, wanted);
         self.save(&noted).await.map_err(WriteError::NotNoted)?;
         *memory = noted;
         match self.controller.set_dns(found, wanted).await {

@@ -11,5 +11,5 @@ pub use health::Health;
 pub use open::OpenError;
 pub use origins::Origins;
 pub use place::{Place, Resolver};
-pub use site::{GATE, Route, RouteError, Site, SiteError, Target};
+pub use site::{GATE, Route, RouteError, Site, SiteError, TRUST_PROBE, Target};
 pub use upstream_tls::{ClientTls, UpstreamTlsError, key_hash};

@@ -15,11 +15,17 @@ use crate::services::Room;
 /// The gateway's own name in the zone.
 pub const GATE: &str = "gate";
 
+/// The name that the trust page asks over https. Nobody opens it, so nobody clicks a warning for it away, which browsers
+/// would remember for that name and take for trust.
+pub const TRUST_PROBE: &str = "trust-probe";
+
 /// What a name stands for.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// The gateway's own pages.
     Gate,
+    /// What the trust page asks.
+    TrustProbe,
     Service(Arc<Route>),
 }
 
@@ -102,6 +108,7 @@ impl Site {
         let mut nameless = Handshake::default();
         let gate = config.zone.name(GATE);
         names.insert(gate.into_boxed_str(), Target::Gate);
+        names.insert(config.zone.name(TRUST_PROBE).into_boxed_str(), Target::TrustProbe);
         let mut routes = Vec::with_capacity(config.services.len());
         for service in &config.services {
             let error = |source| SiteError { service: service.name.clone(), source };
@@ -156,6 +163,7 @@ impl Site {
         let own: Vec<Arc<Route>> = self.routes.iter().map(own).collect();
         let mine = |target: &Target| match target {
             Target::Gate => Target::Gate,
+            Target::TrustProbe => Target::TrustProbe,
             Target::Service(route) => {
                 let at = self.routes.iter().position(|known| Arc::ptr_eq(known, route));
                 Target::Service(at.and_then(|at| own.get(at)).unwrap_or(route).clone())
@@ -184,7 +192,7 @@ impl Site {
         let is_extra = self.is_extra(port);
         self.find(host).filter(|target| match target {
             Target::Service(route) => !is_extra || route.service.extra_ports.contains(&port),
-            Target::Gate => !is_extra,
+            Target::Gate | Target::TrustProbe => !is_extra,
         })
     }
 
@@ -196,7 +204,8 @@ impl Site {
     /// Whose pages may use what a name stands for.
     pub fn origins<'a>(&'a self, target: &'a Target) -> &'a Origins {
         match target {
-            Target::Gate => &self.gate_origins,
+            // Nobody's pages but the gate's ask it.
+            Target::Gate | Target::TrustProbe => &self.gate_origins,
             Target::Service(route) => &route.origins,
         }
     }

@@ -41,14 +41,45 @@ async fn questions_by_datagram_use_up_nothing_that_connections_need() {
     for id in 0..3 {
         socket.send(&query(id, &format!("silent{id}.example")).to_vec().unwrap()).await.unwrap();
     }
-    let refused = datagram(&socket).await.unwrap();
-    assert_eq!(refused.metadata.response_code, ResponseCode::ServFail, "the third is too much");
+    let third = datagram(&socket).await.unwrap();
+    assert!(third.metadata.truncation && third.metadata.response_code == ResponseCode::NoError, "{third}");
     let mut connection = connect(&world, "red-phone").await;
     let answer = tcp_answer(&mut connection, "known.example").await.unwrap();
     assert_eq!(answer.answers.len(), 1, "a connection has a share of its own");
     socket.send(&query(9, "known.example").to_vec().unwrap()).await.unwrap();
     let known = datagram(&socket).await.unwrap();
     assert_eq!((known.metadata.id, known.answers.len()), (9, 1), "what is known costs no share");
+}
+
+/// Three that ask for names that nobody answers, or one that borrows the addresses of three.
+#[tokio::test]
+async fn three_askers_of_unanswered_names_leave_room_for_a_fourth() {
+    let upstream =
+        Standin::new(|query, _| match query.queries[0].name.to_lowercase().to_ascii().starts_with("known") {
+            true => vec![wire(&honest(query, [9, 9, 9, 9]))],
+            false => Vec::new(),
+        });
+    let devices = ["red-phone", "laptop", "tablet", "desk"];
+    let world = devices.into_iter().fold(World::new(), World::member);
+    let world = world.dns(&format!("forward = [\"{}\"]", upstream.at)).start().await;
+    let mut sockets = Vec::new();
+    for device in devices {
+        let socket = UdpSocket::bind((world.from(device).source, 0)).await.unwrap();
+        socket.connect(("127.0.0.1", world.dns_port())).await.unwrap();
+        sockets.push(socket);
+    }
+    let (quiet, loud) = sockets.split_last().unwrap();
+    for (who, socket) in loud.iter().enumerate() {
+        for id in 0..64 {
+            socket.send(&query(id, &format!("silent{who}-{id}.example")).to_vec().unwrap()).await.unwrap();
+        }
+    }
+    // Whoever is over its share hears so, and by then the others' questions are out.
+    let over = datagram(loud.last().unwrap()).await.unwrap();
+    assert!(over.metadata.truncation, "{over}");
+    quiet.send(&query(7, "known.example").to_vec().unwrap()).await.unwrap();
+    let known = datagram(quiet).await.unwrap();
+    assert_eq!((known.metadata.id, known.answers.len()), (7, 1), "{known}");
 }
 
 const FOUND: (ResponseCode, usize) = (ResponseCode::NoError, 1);

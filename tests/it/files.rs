@@ -90,6 +90,28 @@ async fn certificates_that_will_not_do_leave_the_last_good_one_and_say_so() {
     world.from("red-phone").get("wiki", "/").await.is(200);
 }
 
+/// Whoever renews certificates does not look whether `ztgate.toml` is right.
+#[tokio::test]
+async fn renewed_files_are_taken_over_while_the_configuration_will_not_do() {
+    let [old, second, third] = [(); 3].map(|()| Pair::new(&NAMES));
+    let world = World::new()
+        .gateway_lines("[tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n")
+        .member("red-phone")
+        .service("wiki", echo())
+        .allow("red-phone", "wiki");
+    old.write(world.folder());
+    let mut world = world.start().await;
+
+    second.write(world.folder());
+    world.gateway().keep_old_config("half a line".to_owned());
+    assert!(shows(&world, &second).await, "while it cannot be read");
+
+    third.write(world.folder());
+    let why = world.reload(|plan| plan.replace_lines("")).await.unwrap_err();
+    assert!(why.contains("takes a restart"), "{why}");
+    assert!(shows(&world, &third).await, "while it waits for a restart");
+}
+
 #[tokio::test]
 async fn a_certificate_that_ended_keeps_no_gateway_from_starting() {
     let world = World::new()

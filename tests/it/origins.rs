@@ -224,17 +224,19 @@ async fn the_gateways_own_pages_are_read_at_the_top_of_a_tab_and_by_no_page() {
 #[tokio::test]
 async fn the_trust_page_asks_its_question_across_the_lanes() {
     let world = home().await;
-    let mut h2 = world.from("red-phone").h2("gate").await;
     let own = format!("http://gate.home.arpa:{}/", world.http_port());
-    for (path, referer, status) in [
-        ("/trust/probe", own.as_str(), 200),
-        ("/trust/probe", "http://evil.example/", 403),
-        ("/trust", own.as_str(), 403),
-        ("/whoami", own.as_str(), 403),
+    for (name, path, referer, status) in [
+        ("trust-probe", "/trust/probe", own.as_str(), 200),
+        ("trust-probe", "/trust/probe", "http://evil.example/", 403),
+        ("trust-probe", "/whoami", own.as_str(), 404),
+        ("gate", "/trust/probe", own.as_str(), 403),
+        ("gate", "/trust", own.as_str(), 403),
+        ("gate", "/whoami", own.as_str(), 403),
     ] {
+        let mut h2 = world.from("red-phone").h2(name).await;
         let browser = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors"), ("referer", referer)];
-        let (response, _) = h2.ask("gate", path, &browser).await;
-        assert_eq!(response.status(), status, "{path} {referer}");
+        let (response, _) = h2.ask(name, path, &browser).await;
+        assert_eq!(response.status(), status, "{name} {path} {referer}");
         assert!(!response.headers().contains_key("access-control-allow-origin"));
     }
 }

@@ -53,6 +53,11 @@ impl Live {
         }
     }
 
+    /// What is remembered on disk.
+    fn kept(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.state_dir().join(FILE)).unwrap()).unwrap()
+    }
+
     fn network_writes(&self) -> usize {
         self.network().writes().iter().filter(|write| !write.path.contains("/member/")).count()
     }
@@ -152,13 +157,44 @@ async fn a_kill_between_telling_and_remembering_forgets_nothing() {
     world.dns_becomes(&at(&["127.0.0.1"])).await;
     world.stop().await;
     asking.await.unwrap().unwrap_err();
-    let kept: Value = serde_json::from_slice(&std::fs::read(world.state_dir().join(FILE)).unwrap()).unwrap();
+    let kept = world.kept();
     assert_eq!((&kept["ours"], &kept["writing"]["servers"]), (&Value::Null, &json!(["127.0.0.1"])));
 
     world.network().fail_writes(None);
     world.restart().await;
     world.overlay_has(&["127.0.0.2"]);
     world.dns_becomes(&at(&["127.0.0.2"])).await;
+}
+
+#[tokio::test]
+async fn two_writes_of_unknown_end_leave_what_is_there_ours() {
+    let mut world = home().await;
+    world.network().fail_writes(Some(WriteFault::Slow(SOON * 10)));
+    let socket = admin::socket(&world.state_dir());
+    let asking = tokio::spawn(async move {
+        let order = PushOrder::Push { shown: NetworkDns::default() };
+        admin::order::<Outcome>(&socket, "/dns/push", &order, None).await
+    });
+    world.dns_becomes(&at(&["127.0.0.1"])).await;
+    world.stop().await;
+    asking.await.unwrap().unwrap_err();
+
+    // Two whose connection is lost, and nobody can say whether they were heard: none was.
+    world.network().fail_writes(Some(WriteFault::Down));
+    world.restart().await;
+    for other in ["127.0.0.2", "127.0.0.3"] {
+        let before = world.network_writes();
+        world.overlay_has(&[other]);
+        world.until("another try", || world.network_writes() > before).await;
+        let unsure = |world: &Live| world.kept()["writing"]["servers"] == json!([other]);
+        world.until("a note of it", || unsure(&world)).await;
+    }
+    assert_eq!(world.told_dns(), at(&["127.0.0.1"]));
+    world.network().fail_writes(None);
+    world.overlay_has(&["127.0.0.4"]);
+    world.dns_becomes(&at(&["127.0.0.4"])).await;
+    world.until("a note of its end", || world.kept()["writing"].is_null()).await;
+    assert_eq!(world.kept()["ours"]["servers"], json!(["127.0.0.4"]));
 }
 
 #[tokio::test]

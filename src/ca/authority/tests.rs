@@ -25,7 +25,7 @@ fn made() -> (tempfile::TempDir, Ca) {
 
 /// What a stolen intermediate key could sign.
 fn forged(ca: &Ca, san: SanType) -> Certificate {
-    let mut params = mint::leaf("gate.home.arpa", NOW, ca.ends).unwrap();
+    let mut params = mint::leaf("gate.home.arpa", NOW.into(), ca.ends).unwrap();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.subject_alt_names = vec![san];
     params.signed_by(&KeyPair::generate().unwrap(), &ca.issuer).unwrap()
@@ -238,7 +238,8 @@ fn another_zone_a_wrong_clock_and_the_end_are_told_apart() {
     let behind = error("home.arpa", ca.begins - second);
     assert!(behind.contains("begins at 2026-10-31") && behind.contains("timedatectl"), "{behind}");
 
-    let at_1970 = Ca::open_or_create(dir.path(), &zone(), Timestamp::UNIX_EPOCH).unwrap_err().to_string();
+    let none = tempfile::tempdir().unwrap();
+    let at_1970 = Ca::open_or_create(none.path(), &zone(), Timestamp::UNIX_EPOCH).unwrap_err().to_string();
     assert!(at_1970.contains("timedatectl"), "{at_1970}");
 }
 
@@ -250,6 +251,7 @@ fn a_ca_that_is_void_by_the_clock_is_opened_and_says_so() {
     for (now, void) in [
         (NOW, false),
         (ca.begins - day, true),
+        (Timestamp::UNIX_EPOCH, true),
         (ca.ends + day, true),
         (ca.root_ends + day, true),
         (ca.ends - day, false),
@@ -288,4 +290,21 @@ fn rcgen_pem(der: &CertificateDer<'_>) -> String {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+}
+
+#[test]
+fn what_is_no_servers_certificate_is_believed_by_nobody() {
+    let (_dir, ca) = made();
+    let uses = [webpki::KeyUsage::server_auth(), webpki::KeyUsage::client_auth()];
+    let mut params = mint::leaf("wiki.home.arpa", NOW.into(), ca.ends).unwrap();
+    params.extended_key_usages = Vec::new();
+    let leaf = params.signed_by(&KeyPair::generate().unwrap(), &ca.issuer).unwrap();
+    let anchor = webpki::anchor_from_trusted_cert(&ca.root).unwrap();
+    let believed = uses.map(|usage| {
+        let (leaf, time) = (webpki::EndEntityCert::try_from(leaf.der()).unwrap(), NOW.as_second() as u64);
+        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(time));
+        let (known, between) = (webpki::ALL_VERIFICATION_ALGS, std::slice::from_ref(&ca.intermediate));
+        leaf.verify_for_usage(known, std::slice::from_ref(&anchor), between, time, usage, None, None).is_ok()
+    });
+    assert_eq!(believed, [true, false]);
 }

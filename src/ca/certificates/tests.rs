@@ -1,12 +1,13 @@
 //! Which certificate a handshake gets, by name, by clock and by CA.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
 use super::*;
 use crate::ca::pem;
-use crate::model::ManualClock;
+use crate::model::{ManualClock, Moment};
 
 const NAMES: [&str; 2] = ["wiki.home.arpa", "nas.home.arpa"];
 
@@ -57,29 +58,122 @@ fn a_stranger_finds_every_name_in_the_zone_alike() {
     }
 }
 
+/// A wall clock that can be set, on a machine that has run for a while.
+struct Wall {
+    now: Mutex<Timestamp>,
+    uptime: Mutex<SignedDuration>,
+}
+
+impl Wall {
+    fn pass(&self, hours: i64) {
+        *self.now.lock().unwrap() += SignedDuration::from_hours(hours);
+        *self.uptime.lock().unwrap() += SignedDuration::from_hours(hours);
+    }
+
+    fn set(&self, now: &str) {
+        *self.now.lock().unwrap() = now.parse().unwrap();
+    }
+}
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap()
+    }
+
+    fn instant(&self) -> Moment {
+        Moment::since_boot(self.uptime.lock().unwrap().as_secs(), 0)
+    }
+}
+
+fn walled(made: &str, starts: &str, uptime: i64) -> (tempfile::TempDir, Arc<Wall>, Certificates) {
+    let dir = tempfile::tempdir().unwrap();
+    let zone = "home.arpa".parse().unwrap();
+    Ca::open_or_create(dir.path(), &zone, made.parse().unwrap()).unwrap();
+    let now = Mutex::new(starts.parse().unwrap());
+    let uptime = Mutex::new(SignedDuration::from_hours(uptime));
+    let clock = Arc::new(Wall { now, uptime });
+    let ca = Ca::open_or_create(dir.path(), &zone, clock.now()).unwrap();
+    let certificates = Certificates::issued(Arc::new(ca), NAMES, clock.clone()).unwrap();
+    (dir, clock, certificates)
+}
+
+fn is_valid(key: &CertifiedKey, at: &str) -> bool {
+    let facts = pem::facts(Path::new("leaf"), &key.cert[0]).unwrap();
+    (facts.begins..facts.ends).contains(&at.parse().unwrap())
+}
+
+const MADE: &str = "2026-06-01T12:00:00Z";
+const RIGHT: &str = "2026-11-01T12:00:00Z";
+
 #[test]
-fn a_leaf_is_served_while_it_is_young_whichever_way_the_clock_went() {
-    let (_dir, _clock, certificates) = world();
-    let Source::Issued { ca, .. } = &certificates.source else { panic!("{certificates:?}") };
-    let made: Timestamp = "2026-11-01T12:00:00Z".parse().unwrap();
-    for (hours, kept) in [
-        (0, true),
-        (59 * 24, true),
-        (61 * 24, false),
-        (400 * 24, false),
-        // The clock was ahead: that a certificate begins a day early covers so much.
-        (-23, true),
-        (-25, false),
-        (-300 * 24, false),
+fn a_leaf_is_replaced_as_it_ages_and_issued_once() {
+    let (_dir, clock, certificates) = walled(MADE, RIGHT, 48);
+    let first = certificates.get(Some(NAMES[0])).unwrap();
+    clock.pass(59 * 24);
+    assert!(Arc::ptr_eq(&first, &certificates.get(Some(NAMES[0])).unwrap()));
+    clock.pass(2 * 24);
+    let second = certificates.get(Some(NAMES[0])).unwrap();
+    assert!(!Arc::ptr_eq(&first, &second) && is_valid(&second, "2027-03-30T00:00:00Z"));
+    assert!(Arc::ptr_eq(&second, &certificates.get(Some(NAMES[0])).unwrap()));
+}
+
+/// Devices go by clocks of their own, which are right.
+#[test]
+fn a_clock_that_goes_wrong_costs_no_device_its_trust() {
+    for wrong in [
+        "1970-01-01T00:00:00Z",
+        "2026-05-01T00:00:00Z",
+        "2026-08-01T00:00:00Z",
+        "2027-05-01T00:00:00Z",
+        "2031-01-01T00:00:00Z",
+        "2060-01-01T00:00:00Z",
     ] {
-        let slot = Slot::default();
-        let at = |now| slot.get(ca, &ManualClock::at(now), || NAMES[0].to_owned()).unwrap();
-        let now = made + SignedDuration::from_hours(hours);
-        let (first, then) = (at(made), at(now));
-        assert_eq!(Arc::ptr_eq(&first, &then), kept, "{hours} h later");
-        assert!(Arc::ptr_eq(&then, &at(now)), "{hours} h later, issued once");
-        let facts = pem::facts(Path::new("leaf"), &then.cert[0]).unwrap();
-        assert!(facts.begins <= now && now < facts.ends, "{hours} h later");
+        let (_dir, clock, certificates) = walled(MADE, RIGHT, 48);
+        certificates.get(Some(NAMES[0])).unwrap();
+        clock.set(wrong);
+        for name in NAMES.map(Some).into_iter().chain([None]) {
+            let leaf = certificates.get(name).unwrap();
+            assert!(is_valid(&leaf, RIGHT), "{wrong} {name:?}");
+            assert!(Arc::ptr_eq(&leaf, &certificates.get(name).unwrap()), "{wrong}, issued once");
+        }
+        assert!(is_valid(&certificates.for_stranger(Some(NAMES[1])).unwrap(), RIGHT), "{wrong}");
+        // It goes on wrong for so long that the leaves must be renewed.
+        clock.pass(61 * 24);
+        assert!(is_valid(&certificates.get(Some(NAMES[0])).unwrap(), "2027-01-01T12:00:00Z"), "{wrong}");
+        clock.set("2027-01-01T12:00:00Z");
+        assert!(certificates.doubt(clock.now()).is_none(), "{wrong}, and right again");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_right_leads_to_good_leaves_at_once() {
+    for (wrong, uptime) in [
+        ("1970-01-01T00:00:30Z", 0),
+        ("2020-01-01T00:00:00Z", 72),
+        // As one without a battery begins: when it was last shut down.
+        ("2026-06-02T00:00:00Z", 0),
+        ("2027-02-01T00:00:00Z", 72),
+        ("2029-01-01T00:00:00Z", 0),
+        ("2060-01-01T00:00:00Z", 72),
+    ] {
+        let (_dir, clock, certificates) = walled(MADE, wrong, uptime);
+        certificates.get(Some(NAMES[0])).unwrap();
+        clock.set(RIGHT);
+        assert!(is_valid(&certificates.get(Some(NAMES[0])).unwrap(), RIGHT), "{wrong}");
+        assert!(certificates.doubt(clock.now()).is_none(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_not_gone_by_is_told_of() {
+    let (_dir, clock, certificates) = walled(MADE, RIGHT, 48);
+    assert!(certificates.doubt(clock.now()).is_none());
+    for (wrong, part) in
+        [("1970-01-01T00:00:00Z", "begins at 2026-05-31"), ("2031-01-01T00:00:00Z", "restart")]
+    {
+        clock.set(wrong);
+        let said = certificates.doubt(clock.now()).unwrap().to_string();
+        assert!(said.contains(part) && said.contains("timedatectl"), "{said}");
     }
 }
 

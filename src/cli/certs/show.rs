@@ -131,7 +131,11 @@ impl Given {
             Tls::Acme(_) => {
                 let (file, kept) = (acme::bundle(&config.state_dir), acme::read_kept(config, now));
                 let (is_there, is_served) = (!matches!(kept, Ok(None)), matches!(kept, Ok(Some(_))));
-                Some(Self { file, is_there, is_served, error: kept.err().map(|why| why.to_string()) })
+                let error = match kept {
+                    Ok(kept) => kept.and_then(|kept| kept.doubt(now)).map(|why| why.to_string()),
+                    Err(why) => Some(why.to_string()),
+                };
+                Some(Self { file, is_there, is_served, error })
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::acme;
 use crate::admin::{CaStatus, Status};
 use crate::ca::{self, CaError, Certificates, Checked, Devices, Standing};
 use crate::config::{Acme, Config, Tls};
-use crate::routes::Site;
+use crate::routes::{Site, TRUST_PROBE};
 
 pub use super::names::certificates as asked_for;
 use super::{Finding, Grade};
@@ -18,6 +18,8 @@ pub fn on_disk(config: &Config, now: Timestamp) -> Vec<Finding> {
     // What cannot be laid out has no names to cover, and is told elsewhere.
     let names = Site::new(config, None).map(|site| site.names().map(str::to_owned).collect::<Vec<_>>());
     let mut names = names.unwrap_or_default();
+    // Only where the private CA vouches does anything ask it, and that covers the whole zone.
+    names.retain(|name| *name != config.zone.name(TRUST_PROBE));
     names.sort_unstable();
     let private = || ca::verify(&config.state_dir, &config.zone, &names, now);
     let checked = match &config.tls {
@@ -117,7 +119,7 @@ fn used(config: &Config, served: &CaStatus, now: Timestamp) -> Vec<Finding> {
         let what = format!("the running gateway says: {why}{}", until.unwrap_or_default());
         return vec![Finding::bad(
             what,
-            "mend the files; they are taken over at once, or by: systemctl reload ztgate",
+            "mend that; files are taken over at once, or by: systemctl reload ztgate",
         )];
     }
     match (&served.intermediate, &served.certificate, &config.tls) {

@@ -48,7 +48,8 @@ impl Named {
         let zone = &self.zone;
         let _ = writeln!(
             config,
-            "zone \"{zone}\" {{ type primary; file \"zone.db\"; allow-update {{ key ztgate; }}; }};"
+            "zone \"{zone}\" {{ type primary; file \"zone.db\"; \
+             update-policy {{ grant ztgate subdomain {zone}. A AAAA TXT; }}; }};"
         );
         std::fs::write(at.join("named.conf"), config).unwrap();
         let records = "$TTL 300\n@ SOA ns1 admin 1 3600 600 86400 60\n@ NS ns1\nns1 A 127.0.0.1\n\

@@ -42,21 +42,28 @@ fn the_line_for_linux_installs_the_root_and_nothing_else_under_its_name() {
     }
     let door = Door::open();
     let page = door.curl(&["-A", "Mozilla/5.0 (X11; Linux x86_64)", &door.http("gate", "/trust")]);
-    let command = page.split("<code class=\"command\">").find(|part| part.starts_with("curl ")).unwrap();
-    let command = command.split("</code>").next().unwrap().replace("&amp;", "&").replace("&#39;", "'");
+    let command =
+        page.split("<code class=\"command\">").find(|part| part.starts_with("d=$(mktemp -d)")).unwrap();
+    let command = command.split("</code>").next().unwrap().replace("&amp;", "&").replace("&quot;", "\"");
 
     let folder = door.folder.path().join("typed");
     let installed = type_it(&command, &folder);
     assert!(installed.status.success(), "{installed:?}");
     let did = std::fs::read_to_string(folder.join("sudo.log")).unwrap();
-    assert_eq!(did, "cp localhost.crt /usr/local/share/ca-certificates/\nupdate-ca-certificates\n");
+    // Nothing that lies in the folder where it is typed is looked at.
+    let fresh = std::fs::read_dir(folder.join("tmp")).unwrap().next().unwrap().unwrap().path();
+    let shown = fresh.join("localhost.crt");
+    let expected =
+        format!("cp {} /usr/local/share/ca-certificates/\nupdate-ca-certificates\n", shown.display());
+    assert_eq!(did, expected);
+    assert_eq!(std::fs::metadata(&fresh).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(
-        std::fs::read_to_string(folder.join("localhost.crt")).unwrap(),
+        std::fs::read_to_string(shown).unwrap(),
         std::fs::read_to_string(door.root()).unwrap().replace("\r\n", "\n")
     );
     // The fingerprint is the one that the person in charge reads out.
     let shown = String::from_utf8(door.ztgate(&["certs", "show"]).stdout).unwrap();
-    let fingerprint = sha256(&folder.join("localhost.der"));
+    let fingerprint = sha256(&fresh.join("root.der"));
     assert!(shown.to_lowercase().replace(':', "").contains(&fingerprint), "{fingerprint} in {shown}");
 
     // Another certificate on the way: nothing is installed.
@@ -69,12 +76,21 @@ fn the_line_for_linux_installs_the_root_and_nothing_else_under_its_name() {
 /// Types a line into a shell, in a folder of its own and with a sudo that only takes note.
 fn type_it(line: &str, folder: &Path) -> Output {
     let bin = folder.join("bin");
+    let tmp = folder.join("tmp");
     std::fs::create_dir_all(&bin).unwrap();
+    std::fs::create_dir_all(&tmp).unwrap();
     let sudo = bin.join("sudo");
     std::fs::write(&sudo, "#!/bin/sh\necho \"$@\" >> sudo.log\n").unwrap();
     std::fs::set_permissions(&sudo, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    Command::new("sh").arg("-c").arg(line).current_dir(folder).env("PATH", path).output().unwrap()
+    Command::new("sh")
+        .arg("-c")
+        .arg(line)
+        .current_dir(folder)
+        .env("PATH", path)
+        .env("TMPDIR", tmp)
+        .output()
+        .unwrap()
 }
 
 #[test]
