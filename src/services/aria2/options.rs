@@ -300,7 +300,7 @@ mod tests {
             r#"{"header":"a: b\r\nHost: x"}"#,
             r#"{"header":["a: b",5]}"#,
             r#"{"header":["a: b\n"]}"#,
-            r#"{"user-agent":"a\u0085"}"#,
+            "{\"user-agent\":\"a\u{85}\"}",
             r#"{"referer":["a"]}"#,
             r#"{"split":5}"#,
             r#"{"split":"5 "}"#,
