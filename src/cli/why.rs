@@ -183,10 +183,31 @@ mod tests {
             ..allowed()
         };
         let never = Why { code: Some(RefusalCode::NotOffered), change: None, ..weak.clone() };
-        insta::assert_snapshot!(render(&call("aria2.addUri", "add", allowed()), Style::PLAIN), @"");
-        insta::assert_snapshot!(render(&call("aria2.shutdown", "admin", weak), Style::PLAIN), @"");
-        insta::assert_snapshot!(render(&call("aria2.getFoo", "nobody", never), Style::PLAIN), @"");
-        insta::assert_snapshot!(render(&call("aria2.pause", "manage", refused()), Style::PLAIN), @"");
+        insta::assert_snapshot!(render(&call("aria2.addUri", "add", allowed()), Style::PLAIN), @r#"
+        red-phone aria2.addUri downloads: allowed as manage
+        device  red-phone (c4c8812898), owner mum, in family, active
+        rule    ztgate.toml:14  allow = { manage = ["mum"] }
+        takes   the role add, or a stronger one
+        "#);
+        insta::assert_snapshot!(render(&call("aria2.shutdown", "admin", weak), Style::PLAIN), @r#"
+        red-phone aria2.shutdown downloads: refused: no-rule
+        device  red-phone (c4c8812898), owner mum, in family, active
+        rule    ztgate.toml:14  allow = { manage = ["mum"] }
+        takes   the role admin; it has manage
+        change  add admin = ["red-phone"] to allow at ztgate.toml:14
+        "#);
+        insta::assert_snapshot!(render(&call("aria2.getFoo", "nobody", never), Style::PLAIN), @r#"
+        red-phone aria2.getFoo downloads: refused: not-offered
+        device  red-phone (c4c8812898), owner mum, in family, active
+        rule    ztgate.toml:14  allow = { manage = ["mum"] }
+        takes   nobody may make this call through the gateway
+        "#);
+        insta::assert_snapshot!(render(&call("aria2.pause", "manage", refused()), Style::PLAIN), @r#"
+        c4c8812898 aria2.pause downloads: refused: no-rule
+        device  c4c8812898, active; its controller calls it "tablet?"
+        takes   the role manage; it has none
+        change  add "c4c8812898" to allow.watch at ztgate.toml:14
+        "#);
     }
 
     #[test]

@@ -79,13 +79,7 @@ impl Rules {
     }
 
     /// The same for a call, given what was decided about the request that carries it.
-    fn of_call(
-        &self,
-        why: Why,
-        verdict: Result<Allowed, RefusalCode>,
-        takes: Takes,
-        member: &Member,
-    ) -> Why {
+    fn of_call(&self, why: Why, verdict: Result<Allowed, RefusalCode>, takes: Takes, member: &Member) -> Why {
         let needed = match takes {
             Takes::Role(role) => Some(role),
             Takes::Nobody => None,

@@ -7,6 +7,7 @@
 mod answer;
 mod calls;
 mod conversation;
+mod exams;
 mod json;
 mod methods;
 mod options;
@@ -22,7 +23,9 @@ use std::sync::Arc;
 use http::Method;
 
 use self::conversation::Conversation;
-use super::{Folder, Key, Kind, Mark, Reception, Room, SettingError, Settings, Shape, Takes, Talk, Talks};
+use super::{
+    Exam, Folder, Key, Kind, Mark, Reception, Room, SettingError, Settings, Shape, Takes, Talk, Talks,
+};
 use crate::linux::secret::Secret;
 
 pub static KIND: Kind = Kind {
@@ -37,8 +40,17 @@ pub static KIND: Kind = Kind {
     ],
     mark: Mark::Download,
     usual_port: Some(6800),
+    keeps_to_itself: Some("write rpc-listen-all=false into aria2.conf"),
+    starter: STARTER,
     open,
 };
+
+/// Offers for a new configuration.
+const STARTER: &str = "\
+# secret_file = \"/etc/ztgate/aria2.secret\"    # one line, aria2's own rpc-secret; mode 640, root:ztgate
+# dirs = { films = \"/srv/films\" }             # folders beside aria2's own that downloads may go to
+# files = \"/usr/share/ariang\"                 # pages to show on this name, AriaNg's say
+";
 
 /// aria2's own path for JSON-RPC, by POST and by WebSocket (HttpServer.cc).
 const ENDPOINT: &str = "/jsonrpc";
@@ -100,6 +112,10 @@ impl Room for Aria2 {
                 None => Reception::Nothing,
             },
         }
+    }
+
+    fn exams(&self) -> Vec<Exam> {
+        exams::of(&self.talks.0)
     }
 
     fn endpoint(&self) -> Option<&'static str> {
