@@ -3,6 +3,8 @@
 //! aria2 hears numbers of our own as ids, so no member can have an answer mistaken for another. What was refused is
 //! answered in its place when the rest is.
 
+mod results;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -376,83 +378,6 @@ impl Question {
         });
         let message = whole(answers.collect(), self.batch);
         Answered { message: Some(message.into()), deeds }
-    }
-}
-
-impl Calls {
-    /// Makes aria2's answer the one that the member gets, but for its id, and notes what was done. Whether anything in it
-    /// changed.
-    fn complete(self, answer: &mut Json, deeds: &mut Vec<Deed>) -> bool {
-        let Json::Object(members) = answer else { return false };
-        let member = |name: &str| members.iter().position(|(key, _)| key == name);
-        match (self, member("result"), member("error")) {
-            (Self::One(call), Some(at), _) => call.succeeded(&mut members[at].1, deeds),
-            (Self::One(call), None, Some(at)) => call.failed(&mut members[at].1, deeds),
-            (Self::Many(calls), Some(at), _) => {
-                let Json::List(results) = &mut members[at].1 else { return false };
-                complete_all(calls, results, deeds)
-            }
-            (Self::Many(calls), None, Some(at)) => {
-                let error = &mut members[at].1;
-                calls.into_iter().flatten().fold(false, |hid, call| call.failed(error, deeds) || hid)
-            }
-            (calls, None, None) => {
-                calls.unanswered(deeds);
-                false
-            }
-        }
-    }
-
-    fn unanswered(self, deeds: &mut Vec<Deed>) {
-        let calls = match self {
-            Self::One(call) => vec![call],
-            Self::Many(calls) => calls.into_iter().flatten().collect(),
-        };
-        deeds.extend(calls.iter().filter_map(|call| words::unanswered(call.method, &call.about)));
-    }
-}
-
-/// The results of a multicall, what was refused in its place. aria2 gives `[result]` for each call that went well, and
-/// the error itself for each that did not.
-fn complete_all(calls: Vec<Result<Expected, Json>>, results: &mut Vec<Json>, deeds: &mut Vec<Deed>) -> bool {
-    let mut said = std::mem::take(results).into_iter();
-    let mut changed = false;
-    for call in calls {
-        let result = match call {
-            Err(refused) => {
-                changed = true;
-                refused
-            }
-            Ok(call) => match said.next() {
-                Some(mut result) => {
-                    changed |= match &mut result {
-                        Json::List(one) if one.len() == 1 => call.succeeded(&mut one[0], deeds),
-                        error => call.failed(error, deeds),
-                    };
-                    result
-                }
-                None => {
-                    changed = true;
-                    deeds.extend(words::unanswered(call.method, &call.about));
-                    let text = "aria2 left this out".to_owned();
-                    Refusal { code: RefusalCode::UpstreamDown, text }.error()
-                }
-            },
-        };
-        results.push(result);
-    }
-    changed
-}
-
-impl Expected {
-    fn succeeded(self, result: &mut Json, deeds: &mut Vec<Deed>) -> bool {
-        deeds.extend(words::done(self.method, &self.about, result));
-        !self.sees_all && answer::hide(self.method.name, result)
-    }
-
-    fn failed(self, error: &mut Json, deeds: &mut Vec<Deed>) -> bool {
-        deeds.extend(words::failed(self.method, &self.about, error));
-        !self.sees_all && answer::hide(self.method.name, error)
     }
 }
 
