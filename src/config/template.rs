@@ -169,15 +169,16 @@ fn services(to: &mut String, found: &Found) -> std::fmt::Result {
         writeln!(to, "upstream = {}", toml_text(&service.upstream))?;
         match service.kind.roles {
             [] => {
-                writeln!(to, "allow    = [\"*\"]    # every active member; narrow it to names or member IDs")?
+                let hint = "every active member; narrow it to names or member IDs";
+                writeln!(to, "allow    = [\"*\"]    # {hint}")?;
             }
-            [weakest, ..] => {
+            roles @ [weakest, ..] => {
+                let roles = roles.join(", ");
                 writeln!(
                     to,
                     "allow    = {{ {weakest} = [\"*\"] }}    # every active member; for more than that,"
                 )?;
-                let roles = service.kind.roles.join(", ");
-                writeln!(to, "# name devices, owners or groups under a role; weakest first: {roles}")?;
+                writeln!(to, "# name devices, owners or groups under another role; weakest first: {roles}")?;
             }
         }
         to.push_str(service.kind.starter);
