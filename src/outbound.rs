@@ -92,6 +92,19 @@ impl Server {
         Self::new(host, port, Some(system_roots()?))
     }
 
+    /// A server that proves itself in a way of its own, if it is spoken to over TLS at all: by another root, or one key.
+    ///
+    /// # Errors
+    /// [`ServerError::Host`].
+    pub fn proved(
+        host: &str,
+        port: u16,
+        tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    ) -> Result<Self, ServerError> {
+        let server = Self::new(host, port, None)?;
+        Ok(Self { tls: tls.map(|(config, name)| (TlsConnector::from(config), name)), ..server })
+    }
+
     fn new(host: &str, port: u16, config: Option<Arc<ClientConfig>>) -> Result<Self, ServerError> {
         let no_host = || ServerError::Host(host.to_owned());
         let own_port = if config.is_some() { 443 } else { 80 };

@@ -32,6 +32,12 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
 /// Code lines of one file, tests aside, at its end or in a `tests.rs`. Most files stay far below.
 const LONGEST_FILE: usize = 450;
 
+/// Where a kind of service may be called by its name outside its room, and why.
+const CALLED_BY_NAME: &[(&str, &str)] = &[
+    ("src/demo/", "the demo brings services to look at"),
+    ("src/cli/demo.rs", "it says what there is to look at"),
+];
+
 /// The one module that talks to the kernel by hand.
 const UNSAFE_MODULE: &str = "linux";
 
@@ -82,6 +88,25 @@ fn the_simulated_origin_is_the_demos_alone() {
     report(outside.into_iter().map(|source| source.name.clone()), "build it in src/demo only");
 }
 
+/// What sets a kind of service apart is its room's to know: a new kind is a new room, and no change anywhere else.
+#[test]
+fn kinds_of_services_are_known_in_their_rooms_alone() {
+    let sources = sources();
+    let rooms = sources.iter().filter(|source| source.name.starts_with("src/services/"));
+    let words: BTreeSet<&str> = rooms.filter_map(Source::kind).filter(|word| *word != "http").collect();
+    assert!(words.len() > 1, "found only {words:?}; is a kind's word written in another way?");
+    let elsewhere = sources.iter().filter(|source| {
+        let mut spared = CALLED_BY_NAME.iter().map(|(place, _)| *place).chain(["src/services/"]);
+        !spared.any(|place| source.name.starts_with(place)) && !source.is_test()
+    });
+    let found = elsewhere.flat_map(|source| {
+        let said = source.said().to_lowercase();
+        let named: Vec<&&str> = words.iter().filter(|word| said.contains(**word)).collect();
+        named.into_iter().map(|word| format!("{} knows of {word}", source.name)).collect::<Vec<_>>()
+    });
+    report(found, "let the kind say it (src/services/mod.rs), and ask the kind");
+}
+
 #[test]
 fn unsafe_lives_in_one_module() {
     let stray = sources()
@@ -125,6 +150,23 @@ impl Source {
             .filter(|name| self.module != "lib" && layer(name).is_some())
             .map(|to| (self.module.clone(), to))
             .collect()
+    }
+
+    /// The word of the kind of service whose room this file opens.
+    fn kind(&self) -> Option<&str> {
+        let (_, kind) = self.text.split_once("static KIND: Kind = Kind {")?;
+        let (_, word) = kind.split_once("word: \"")?;
+        word.split('"').next()
+    }
+
+    fn is_test(&self) -> bool {
+        self.name.contains("/tests/") || self.name.ends_with("tests.rs")
+    }
+
+    /// What the program itself says: names and texts, without comments and the tests beside the code.
+    fn said(&self) -> String {
+        let lines = without_tests(&self.text).lines();
+        lines.filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
     }
 
     fn wrong_imports(&self) -> Vec<String> {
@@ -215,7 +257,9 @@ fn is_word(letter: char) -> bool {
 
 /// The file up to its last `#[cfg(test)]`, where the tests beside the code begin.
 fn without_tests(text: &str) -> &str {
-    text.rfind("\n#[cfg(test)]\nmod ").map_or(text, |end| &text[..end])
+    let begins = ["mod ", "pub(crate) mod ", "pub(super) mod "];
+    let ends = begins.iter().filter_map(|module| text.rfind(&format!("\n#[cfg(test)]\n{module}")));
+    ends.max().map_or(text, |end| &text[..end])
 }
 
 /// Drops comments and what is between quotes, so that neither prose nor messages count as code.
@@ -310,7 +354,7 @@ mod tests {
         let upward = source("identity", "use crate::{model::Mac, policy::Rules};").wrong_imports();
         assert_eq!(
             upward,
-            ["src/identity.rs: identity (layer 3) imports policy (layer 4), which is not below it"]
+            ["src/identity.rs: identity (layer 4) imports policy (layer 5), which is not below it"]
         );
         assert_eq!(source("store", "use crate::config::Config;").wrong_imports().len(), 1, "same layer");
         assert_eq!(source("attic", "").wrong_imports(), ["src/attic.rs: module `attic` has no layer"]);
@@ -318,6 +362,8 @@ mod tests {
 
     #[test]
     fn tests_beside_the_code_do_not_count_as_length() {
-        assert_eq!(without_tests("a\n\n#[cfg(test)]\nmod tests {\n}\n").lines().count(), 1);
+        for module in ["mod tests", "pub(crate) mod tests", "pub(super) mod tests"] {
+            assert_eq!(without_tests(&format!("a\n\n#[cfg(test)]\n{module} {{\n}}\n")).lines().count(), 1);
+        }
     }
 }

@@ -127,7 +127,8 @@ async fn why(Given(state): Given<State>, Query(query): Query<WhyQuery>) -> Resul
     let known = snapshot.site.routes().iter().map(|route| route.name().as_str()).chain([GATE]);
     let route =
         snapshot.site.route(&query.service).ok_or_else(|| unknown("service", &query.service, known))?;
-    Ok(Json(snapshot.rules.why(member, &ask(route.name()), earlier)).into_response())
+    let takes = query.method.as_deref().and_then(|method| route.room.takes(method));
+    Ok(Json(snapshot.rules.why(member, &ask(route.name()), earlier, takes)).into_response())
 }
 
 /// What would refuse the member before any rule is asked, from an address of its own.

@@ -22,7 +22,7 @@ const BEFORE_FOLLOW: usize = 10;
 
 const POLL: Duration = Duration::from_millis(250);
 
-/// What happened: requests, streams and refusals, newest last
+/// What happened: requests, streams, refusals, and what was done by them where the service's kind can tell; newest last
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct AuditArgs {
     /// Only this device

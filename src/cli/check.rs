@@ -3,9 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::config::names::{self, Bearer};
-use crate::config::{self, Config, Device, Problem};
+use crate::config::{self, Config, Device, Problem, Service};
+use crate::linux::secret::SecretError;
+use crate::routes::{self, OpenError};
 use crate::store::{Look, Members, Profile, StoredMember};
 
 use super::style::{Style, Tone};
@@ -79,6 +82,7 @@ fn load(file: &Path) -> Result<Checked, Vec<Problem>> {
     if matches!(look, Look::Older) {
         config.warnings.push(unseen(file, &config));
     }
+    config.warnings.extend(unopened(file, &config));
     let devices = known(&config, look);
     against(config, devices.as_ref().map(|devices| devices.iter().map(Bearer::from)))
 }
@@ -106,6 +110,38 @@ fn known(config: &Config, look: Look) -> Option<Vec<Device>> {
         Look::Nothing | Look::Older => None,
     }
 }
+
+/// The services whose secret or folder cannot be read. Whoever checks may well not be the user that the gateway runs as,
+/// so that this is no error.
+fn unopened(file: &Path, config: &Config) -> Vec<Problem> {
+    let problem = |service: &Arc<Service>| {
+        let error = routes::room(service).err()?;
+        let key = match &error {
+            OpenError::Secret { key, .. } | OpenError::Folder { key, .. } => *key,
+            OpenError::Setting(error) => error.key,
+        };
+        let (message, hint) = match error {
+            OpenError::Secret { source: SecretError::Denied { file, .. }, .. } => (
+                format!("{}: this user may not read it, so it was not looked at", file.display()),
+                "check as the user that the gateway runs as: sudo -u ztgate ztgate check",
+            ),
+            OpenError::Secret { source, .. } => (source.to_string(), UNTIL_THEN),
+            OpenError::Folder { source, .. } => (source.to_string(), UNTIL_THEN),
+            OpenError::Setting(error) => (error.why, UNTIL_THEN),
+        };
+        Some(Problem {
+            file: file.file_name().map(PathBuf::from).unwrap_or_default(),
+            line: Some(service.line),
+            key: Some(format!("service.{}.{key}", service.name)),
+            message,
+            hint: Some(hint.to_owned()),
+        })
+    };
+    config.services.iter().filter_map(problem).collect()
+}
+
+const UNTIL_THEN: &str =
+    "until then the gateway does not start, and a running one keeps the rules that it has";
 
 /// That names were held against no device, because this is between an upgrade and the restart.
 fn unseen(file: &Path, config: &Config) -> Problem {
@@ -195,6 +231,20 @@ mod tests {
         1 problem in /etc/ztgate; a running gateway keeps the rules that it has
         -- exit 1
         "#);
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_is_a_warning() {
+        let text = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.dl]\nkind = \"aria2\"\n\
+                    upstream = \"http://127.0.0.1:6800\"\nallow = [\"*\"]\nsecret_file = \"none\"\n";
+        insta::assert_snapshot!(said(text), @r"
+        -- stdout
+        /etc/ztgate/ztgate.toml is right: 1 service, 0 groups, 1 warning on network 5e02d9cb41c0ffee
+        -- stderr
+        warning: ztgate.toml:3: service.dl.secret_file: /etc/ztgate/none: there is no such file; check the path in ztgate.toml
+          hint: until then the gateway does not start, and a running one keeps the rules that it has
+        -- exit 0
+        ");
     }
 
     #[test]

@@ -107,13 +107,23 @@ fn banner(demo: &Demo, ports: Ports, style: Style) -> String {
         (format!("https://films.localhost:{tls}/"), "with TLS, by a CA not trusted yet"),
     ];
     if demo.samples.aria2().is_some() {
-        open.insert(2, (format!("http://aria2.localhost:{laptop}/jsonrpc"), "aria2, for its clients"));
+        open.insert(
+            2,
+            (
+                format!("http://aria2.localhost:{laptop}/jsonrpc"),
+                "aria2, for its apps: may add, and change nothing",
+            ),
+        );
     }
-    let others = [
+    let mut others = vec![
         (format!("http://chat.localhost:{tablet}/"), format!("{TABLET}: may chat")),
         (format!("http://films.localhost:{tablet}/"), format!("{TABLET}: refused, no rule lets it in")),
         (format!("http://gate.localhost:{television}/"), "a new TV: waits to be admitted".to_owned()),
     ];
+    if demo.samples.aria2().is_some() {
+        let aria2 = format!("http://aria2.localhost:{tablet}/jsonrpc");
+        others.insert(1, (aria2, format!("{TABLET}: may see what is downloaded")));
+    }
     let config = demo.config_file.display();
     format!(
         "\n{title}\n\n\

@@ -1,4 +1,4 @@
-//! `ztgate why DEVICE SERVICE [METHOD PATH]`: the verdict, the line that gave it, and what would change it.
+//! `ztgate why DEVICE SERVICE [METHOD [PATH]]`: the verdict, the line that gave it, and what would change it.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub struct WhyArgs {
     /// A device name, member ID or overlay address
     device: String,
     service: String,
-    /// An HTTP method
+    /// An HTTP method, or a call of the service's own, such as aria2.addUri
     #[arg(default_value = "GET")]
     method: String,
     #[arg(default_value = "/")]
@@ -56,10 +56,25 @@ pub fn render(why: &Why, style: Style) -> String {
     let (service, method, path) = (&why.service, foreign(&why.method), foreign(&why.path));
     let mut rows = vec![vec![(Tone::Quiet, "device".to_owned()), (Tone::Plain, device(&why.device))]];
     let rule = why.rule.as_ref().map(|rule| format!("{}:{}  {}", rule.file, rule.line, rule.text));
-    for (word, text) in [("rule", rule), ("note", why.note.clone()), ("change", why.change.clone())] {
+    let (takes, change) = (why.takes.as_ref().map(|_| takes(why)), why.change.clone());
+    for (word, text) in [("rule", rule), ("takes", takes), ("note", why.note.clone()), ("change", change)] {
         rows.extend(text.map(|text| vec![(Tone::Quiet, word.to_owned()), (Tone::Plain, text)]));
     }
-    format!("{name} {method} {service} {path}: {verdict}\n{}", style.columns(&rows))
+    let what = match why.takes {
+        Some(_) => format!("{method} {service}"),
+        None => format!("{method} {service} {path}"),
+    };
+    format!("{name} {what}: {verdict}\n{}", style.columns(&rows))
+}
+
+/// What a call takes beside what the member has.
+fn takes(why: &Why) -> String {
+    match (why.takes.as_deref(), why.role.as_deref(), why.allowed) {
+        (Some("nobody"), ..) => "nobody may make this call through the gateway".to_owned(),
+        (Some(role), _, true) => format!("the role {role}, or a stronger one"),
+        (Some(role), Some(has), false) => format!("the role {role}; it has {has}"),
+        (role, ..) => format!("the role {}; it has none", role.unwrap_or_default()),
+    }
 }
 
 /// The explanation as JSON, one object.
@@ -109,6 +124,7 @@ mod tests {
             allowed: true,
             code: None,
             role: Some("manage".to_owned()),
+            takes: None,
             rule: Some(RuleRef {
                 file: "ztgate.toml".into(),
                 line: 14,
@@ -154,8 +170,50 @@ mod tests {
     }
 
     #[test]
+    fn calls_of_a_service_name_the_role_that_they_take() {
+        let call = |method: &str, takes: &str, why: Why| Why {
+            method: method.to_owned(),
+            takes: Some(takes.to_owned()),
+            ..why
+        };
+        let weak = Why {
+            allowed: false,
+            code: Some(RefusalCode::NoRule),
+            change: Some("add admin = [\"red-phone\"] to allow at ztgate.toml:14".to_owned()),
+            ..allowed()
+        };
+        let never = Why { code: Some(RefusalCode::NotOffered), change: None, ..weak.clone() };
+        insta::assert_snapshot!(render(&call("aria2.addUri", "add", allowed()), Style::PLAIN), @r#"
+        red-phone aria2.addUri downloads: allowed as manage
+        device  red-phone (c4c8812898), owner mum, in family, active
+        rule    ztgate.toml:14  allow = { manage = ["mum"] }
+        takes   the role add, or a stronger one
+        "#);
+        insta::assert_snapshot!(render(&call("aria2.shutdown", "admin", weak), Style::PLAIN), @r#"
+        red-phone aria2.shutdown downloads: refused: no-rule
+        device  red-phone (c4c8812898), owner mum, in family, active
+        rule    ztgate.toml:14  allow = { manage = ["mum"] }
+        takes   the role admin; it has manage
+        change  add admin = ["red-phone"] to allow at ztgate.toml:14
+        "#);
+        insta::assert_snapshot!(render(&call("aria2.getFoo", "nobody", never), Style::PLAIN), @r#"
+        red-phone aria2.getFoo downloads: refused: not-offered
+        device  red-phone (c4c8812898), owner mum, in family, active
+        rule    ztgate.toml:14  allow = { manage = ["mum"] }
+        takes   nobody may make this call through the gateway
+        "#);
+        insta::assert_snapshot!(render(&call("aria2.pause", "manage", refused()), Style::PLAIN), @r#"
+        c4c8812898 aria2.pause downloads: refused: no-rule
+        device  c4c8812898, active; its controller calls it "tablet?"
+        takes   the role manage; it has none
+        change  add "c4c8812898" to allow.watch at ztgate.toml:14
+        "#);
+    }
+
+    #[test]
     fn json_comes_back_as_it_went() {
-        for why in [allowed(), refused()] {
+        let call = Why { takes: Some("manage".to_owned()), ..allowed() };
+        for why in [allowed(), refused(), call] {
             assert_eq!(serde_json::from_str::<Why>(&json(&why).unwrap()).unwrap(), why);
         }
     }

@@ -85,6 +85,11 @@ fn read_size(item: &Item<'_>, report: &mut Report) -> Option<u64> {
 
 /// `{ films = "/srv/films" }`: paths on the service's machine, so nothing here is relative to our folder.
 fn read_places(item: &Item<'_>, report: &mut Report) -> Option<Vec<(String, PathBuf)>> {
+    if !item.is_section() {
+        let hint = "write it like { films = \"/srv/films\" }; apps then say films, or the path";
+        report.error(&item.spot, "expected names with their paths", hint);
+        return None;
+    }
     let section = item.section(report)?;
     let mut places = Vec::new();
     for (name, item) in section.entries() {
@@ -130,4 +135,125 @@ pub(super) fn read_allow(item: &Item<'_>, kind: &Kind, report: &mut Report) -> V
         }
     }
     grants
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Config, Problems, Setting, from_text};
+
+    /// A configuration of one aria2, with this line as its sixth.
+    fn load(line: &str) -> Result<Config, String> {
+        let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.dl]\nkind = \"aria2\"\n";
+        let text = format!("{head}upstream = \"http://127.0.0.1:6800\"\n{line}\nallow = [\"*\"]\n");
+        from_text(&text, &[]).map_err(|problems| Problems(&problems).to_string())
+    }
+
+    fn setting(line: &str) -> Setting {
+        match &load(line).unwrap().services[0].settings[..] {
+            [(_, setting)] => setting.clone(),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_shape_of_a_key_is_read() {
+        let sizes = [("512", 512), ("\"512\"", 512), ("\"4K\"", 4 << 10), ("\"2m\"", 2 << 20)];
+        for (written, bytes) in sizes {
+            assert_eq!(setting(&format!("max_request_size = {written}")), Setting::Size(bytes), "{written}");
+        }
+        assert_eq!(setting("private_targets = true"), Setting::Flag(true));
+        let path = |text: &str| Path::new(text).to_owned();
+        assert_eq!(setting("secret_file = \"s\""), Setting::Secret(path("/etc/ztgate/s")), "beside the file");
+        assert_eq!(setting("files = \"/srv/ariang\""), Setting::Folder(path("/srv/ariang")));
+        let dirs = "dirs = { films = \"/srv/films\", music = 'D:\\music', books = \"E:/books\" }";
+        let places = [("books", "E:/books"), ("films", "/srv/films"), ("music", "D:\\music")];
+        let places = places.map(|(name, at)| (name.to_owned(), path(at)));
+        assert_eq!(setting(dirs), Setting::Places(places.into()), "paths on the service's machine");
+    }
+
+    #[test]
+    fn what_a_key_expects_is_said_with_an_example() {
+        let said = |line: &str| format!("{line}\n{}", load(line).unwrap_err());
+        let lines = [
+            "private_targets = \"yes\"",
+            "secret_file = true",
+            "files = [\"/srv/ariang\"]",
+            "max_request_size = 0",
+            "max_request_size = -1",
+            "max_request_size = \"2G\"",
+            "max_request_size = \"M\"",
+            "max_request_size = \"99999999999999999999M\"",
+            "max_request_size = true",
+            "dirs = [\"/srv/films\"]",
+            "dirs = { films = \"films\" }",
+            "dirs = { films = \"/srv/../etc\" }",
+            "dirs = { films = 'D:films' }",
+            "dirs = { \"My films\" = \"/srv/films\" }",
+            "dirs = { films = 5 }",
+        ];
+        insta::assert_snapshot!(lines.map(said).join("\n"), @r#"
+        private_targets = "yes"
+        ztgate.toml:6: service.dl.private_targets: expected true or false, found a text
+        secret_file = true
+        ztgate.toml:6: service.dl.secret_file: expected a text in quotes, found true or false
+        files = ["/srv/ariang"]
+        ztgate.toml:6: service.dl.files: expected a text in quotes, found a list
+        max_request_size = 0
+        ztgate.toml:6: service.dl.max_request_size: expected a number of bytes
+          hint: write it like 2097152 or "2M"
+        max_request_size = -1
+        ztgate.toml:6: service.dl.max_request_size: expected a number of bytes
+          hint: write it like 2097152 or "2M"
+        max_request_size = "2G"
+        ztgate.toml:6: service.dl.max_request_size: expected a number of bytes
+          hint: write it like 2097152 or "2M"
+        max_request_size = "M"
+        ztgate.toml:6: service.dl.max_request_size: expected a number of bytes
+          hint: write it like 2097152 or "2M"
+        max_request_size = "99999999999999999999M"
+        ztgate.toml:6: service.dl.max_request_size: expected a number of bytes
+          hint: write it like 2097152 or "2M"
+        max_request_size = true
+        ztgate.toml:6: service.dl.max_request_size: expected a whole number, found true or false
+        dirs = ["/srv/films"]
+        ztgate.toml:6: service.dl.dirs: expected names with their paths
+          hint: write it like { films = "/srv/films" }; apps then say films, or the path
+        dirs = { films = "films" }
+        ztgate.toml:6: service.dl.dirs.films: expected a whole path on the service's machine, found "films"
+          hint: write it like "/srv/films", without ..
+        dirs = { films = "/srv/../etc" }
+        ztgate.toml:6: service.dl.dirs.films: expected a whole path on the service's machine, found "/srv/../etc"
+          hint: write it like "/srv/films", without ..
+        dirs = { films = 'D:films' }
+        ztgate.toml:6: service.dl.dirs.films: expected a whole path on the service's machine, found "D:films"
+          hint: write it like "/srv/films", without ..
+        dirs = { "My films" = "/srv/films" }
+        ztgate.toml:6: service.dl.dirs."My films": "My films" is no name: a name is 1 to 63 of a-z, 0-9 and '-', and starts and ends with a letter or digit
+          hint: write "my-films"
+        dirs = { films = 5 }
+        ztgate.toml:6: service.dl.dirs.films: expected a text in quotes, found a whole number
+        "#);
+    }
+
+    #[test]
+    fn a_key_of_another_kind_says_whose_it_is_whatever_else_is_near() {
+        let said = |kind: &str, line: &str| {
+            let text = format!(
+                "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.x]\n{kind}\n\
+                 upstream = \"http://127.0.0.1:1\"\nallow = [\"*\"]\n{line}\n"
+            );
+            from_text(&text, &[]).map_err(|problems| Problems(&problems).to_string()).err()
+        };
+        let only = "only a service of kind = \"aria2\" has it";
+        for key in ["secret_file", "dirs", "private_targets", "max_request_size", "files"] {
+            for kind in ["", "kind = \"jellyfin\""] {
+                let expected = format!("ztgate.toml:7: service.x.{key}: {only}");
+                assert_eq!(said(kind, &format!("{key} = 1")), Some(expected), "{kind} {key}");
+            }
+            let unknown_kind = said("kind = \"ariaa\"", &format!("{key} = 1")).unwrap();
+            assert!(!unknown_kind.contains(key), "one fault, one line: {unknown_kind}");
+        }
+    }
 }

@@ -168,7 +168,21 @@ fn services(to: &mut String, found: &Found) -> std::fmt::Result {
             writeln!(to, "kind     = \"{}\"", service.kind.word)?;
         }
         writeln!(to, "upstream = {}", toml_text(&service.upstream))?;
-        writeln!(to, "allow    = [\"*\"]    # every active member; narrow it to names or member IDs")?;
+        match service.kind.roles {
+            [] => {
+                let hint = "every active member; narrow it to names or member IDs";
+                writeln!(to, "allow    = [\"*\"]    # {hint}")?;
+            }
+            roles @ [weakest, ..] => {
+                let roles = roles.join(", ");
+                writeln!(
+                    to,
+                    "allow    = {{ {weakest} = [\"*\"] }}    # every active member; for more than that,"
+                )?;
+                writeln!(to, "# name devices, owners or groups under another role; weakest first: {roles}")?;
+            }
+        }
+        to.push_str(service.kind.starter);
     }
     Ok(())
 }
@@ -238,6 +252,12 @@ mod tests {
             assert!(text.contains(&format!("# {offer}")), "{offer}");
             text.replace(&format!("# {offer}"), offer)
         });
-        assert_eq!(from_text(&taken, &[]).unwrap().state_dir, Path::new(STATE_DIR));
+        let of_kinds = KINDS.iter().flat_map(|kind| kind.starter.lines());
+        let taken = of_kinds.fold(taken, |text, offer| text.replace(offer, offer.trim_start_matches("# ")));
+        let config = from_text(&taken, &[]).unwrap();
+        assert_eq!(config.state_dir, Path::new(STATE_DIR));
+        for service in &config.services {
+            assert_eq!(service.settings.len(), service.kind.starter.lines().count(), "{}", service.name);
+        }
     }
 }

@@ -156,7 +156,7 @@ allow = ["*"]
     ztgate.toml:11: service.nas.secret: unknown key
       hint: did you mean "secret_file"?
     ztgate.toml:12: service.nas.wibble: unknown key
-      hint: known here: kind, upstream, pin, ca, allow, aliases, allow_origins, plain_http, http1_only, min_tls, hsts, secret_file
+      hint: known here: kind, upstream, pin, ca, allow, aliases, allow_origins, plain_http, http1_only, min_tls, hsts
     "#);
 }
 
@@ -204,8 +204,6 @@ kids = []
       hint: add a line like allow = ["*"], for any active member
     ztgate.toml:10: service.dl.upstream: box.home.arpa is a name in the gateway's own zone, home.arpa; it may lead back to the gateway
       hint: write the machine's address
-    ztgate.toml:11: service.dl.secret_file: read by a later version; this one leaves aria2's secret to the clients
-      hint: enter the secret in each client, as without ztgate
     policy/groups.toml:2: groups.family: no service allows the group "family"
     policy/groups.toml:3: groups.friend: no service allows the group "friend"
       hint: did you mean "friends"?

@@ -234,7 +234,8 @@ allow    = ["family", "kids"]
         // Writing to a String cannot fail.
         let _ = write!(
             config,
-            "\n[service.aria2]\nkind     = \"aria2\"\nupstream = \"http://{aria2}\"\nallow    = [\"mum\"]\n"
+            "\n[service.aria2]\nkind     = \"aria2\"\nupstream = \"http://{aria2}\"\n\
+             allow    = {{ watch = [\"kids\"], add = [\"family\"] }}\n"
         );
     }
     let [laptop, tablet] = devices;

@@ -78,6 +78,21 @@ pub fn foreign_sockets(overlay: &[IpAddr], ours: &[u32]) -> Vec<OpenSocket> {
     found
 }
 
+/// The TCP sockets that listen at a port on other addresses than loopback's, where other machines may reach them.
+pub fn open_to_others(port: u16) -> Vec<OpenSocket> {
+    let holders = holders();
+    let found = sockets(Protocol::Tcp)
+        .into_iter()
+        .filter(|socket| socket.address.port() == port && !socket.address.ip().to_canonical().is_loopback());
+    found
+        .map(|socket| OpenSocket {
+            protocol: Protocol::Tcp,
+            address: socket.address,
+            holder: holders.get(&socket.inode).cloned(),
+        })
+        .collect()
+}
+
 /// Whether what is bound to `bound` is reachable at one of the addresses.
 fn reaches(bound: IpAddr, addresses: &[IpAddr]) -> bool {
     match bound {
@@ -207,6 +222,19 @@ mod tests {
         assert!(!here(&found, connected.local_addr().unwrap()), "a connection is no door");
         assert!(!here(&foreign_sockets(&["127.0.0.6".parse().unwrap()], &[]), tcp.local_addr().unwrap()));
         assert!(!here(&foreign_sockets(&at, &[std::process::id()]), tcp.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn only_what_listens_beyond_loopback_is_open_to_others() {
+        let wildcard = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = wildcard.local_addr().unwrap().port();
+        let found = open_to_others(port);
+        assert_eq!(
+            found.iter().map(|socket| socket.address).collect::<Vec<_>>(),
+            [wildcard.local_addr().unwrap()]
+        );
+        let loopback = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(open_to_others(loopback.local_addr().unwrap().port()), []);
     }
 
     #[cfg(target_endian = "little")]

@@ -24,8 +24,8 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 pub(super) struct ServiceRules {
     rules: Vec<Rule>,
-    /// Where a further word of `allow` would go.
-    pub place: Place,
+    /// Where a further word of `allow` would go: for each role, the weakest first; just one where the kind has none.
+    places: Vec<(Option<&'static str>, Place)>,
 }
 
 /// The `allow` of a service, as a place to write to.
@@ -123,8 +123,15 @@ impl Rules {
         own
     }
 
-    pub(super) fn place(&self, service: &Label) -> Option<&Place> {
-        self.services.get(service).map(|service| &service.place)
+    pub(super) fn has(&self, service: &Label) -> bool {
+        self.services.contains_key(service)
+    }
+
+    /// Where to write whoever is to get a role, or, without one, to get in at all: for that the weakest is enough.
+    pub(super) fn place(&self, service: &Label, role: Option<&str>) -> Option<&Place> {
+        let mut places = self.services.get(service)?.places.iter();
+        let found = places.find(|(of, _)| role.is_none() || *of == role);
+        found.map(|(_, place)| place)
     }
 }
 
@@ -150,17 +157,21 @@ impl ServiceRules {
                 }
             }
         }
-        Self { rules, place: Place::of(service, file) }
+        let of = |role| (role, Place::of(service, role, file));
+        let places = match all {
+            [] => vec![of(None)],
+            roles => roles.iter().map(|role| of(Some(*role))).collect(),
+        };
+        Self { rules, places }
     }
 }
 
 impl Place {
-    /// New words join the weakest role, which is enough to get in. `file` is the one that services stand in.
-    fn of(service: &Service, file: &str) -> Self {
-        let weakest = service.kind.roles.first().copied();
-        let lets_in = |grant: &&Grant| grant.role.is_none() || grant.role == weakest;
+    /// `file` is the one that services stand in.
+    fn of(service: &Service, role: Option<&'static str>, file: &str) -> Self {
+        let gives_it = |grant: &&Grant| grant.role.is_none() || grant.role == role;
         let there = |grant: &Grant| format!("{}:{}", grant.file, grant.line);
-        match (service.allow.iter().find(lets_in), service.allow.first(), weakest) {
+        match (service.allow.iter().find(gives_it), service.allow.first(), role) {
             (Some(grant), ..) => Self { at: there(grant), gap: grant.role.map_or(Gap::Word, Gap::WordOf) },
             (None, Some(grant), Some(role)) => Self { at: there(grant), gap: Gap::Role(role) },
             _ => Self { at: format!("{file}:{}", service.line), gap: Gap::Allow },

@@ -43,7 +43,7 @@ pub struct Access {
     /// The strongest role, where the service has roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// As in records: `ztgate.toml:14 allow family`. With a refusal: the one that gives too little.
+    /// As in records: `ztgate.toml:14 allow family`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Arc<str>>,
 }

@@ -7,13 +7,15 @@ use crate::identity::Member;
 use crate::model::{Label, MemberId, MemberState, RefusalCode};
 
 use super::ask::{Allowed, Ask, RuleRef, Subject};
-use super::rules::{Gap, Rules};
+use super::rules::{Gap, Place, Rules};
+use crate::services::Takes;
 
 /// What `ztgate why` shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
     pub device: WhyDevice,
     pub service: Label,
+    /// An HTTP method, or a call of the service's own; then [`Why::takes`] is there and the path says nothing.
     pub method: String,
     pub path: String,
     pub at: Timestamp,
@@ -21,9 +23,12 @@ pub struct Why {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<RefusalCode>,
-    /// The strongest role granted, where the service has roles.
+    /// The strongest role granted, where the service has roles: also one that is too weak for the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// The weakest role that may make the call, or `nobody`; none if the method is one of HTTP's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
     /// What decided, where no line of the configuration did.
@@ -50,16 +55,45 @@ pub struct WhyDevice {
 
 impl Rules {
     /// Explains a decision. `earlier` is the refusal that is judged before any rule, where there is one: the
-    /// network, the identity or the member's state.
-    pub fn why(&self, member: &Member, ask: &Ask<'_>, earlier: Option<RefusalCode>) -> Why {
+    /// network, the identity or the member's state. `takes` is what the method takes where it is a call of the service's
+    /// own: each call is judged apart from the request that carries it.
+    pub fn why(
+        &self,
+        member: &Member,
+        ask: &Ask<'_>,
+        earlier: Option<RefusalCode>,
+        takes: Option<Takes>,
+    ) -> Why {
         let decision = self.decide(&Subject::from(member), ask);
         let earlier = earlier.or(refused_by_state(member.state));
-        let (verdict, rule) = match (earlier, self.place(ask.service)) {
+        let (verdict, rule) = match (earlier, self.has(ask.service)) {
             (Some(code), _) => (Err(code), None),
-            (None, None) => (Err(RefusalCode::UnknownName), None),
-            (None, Some(_)) => (decision.verdict, decision.rule.map(|rule| RuleRef::clone(&rule))),
+            (None, false) => (Err(RefusalCode::UnknownName), None),
+            (None, true) => (decision.verdict, decision.rule.map(|rule| RuleRef::clone(&rule))),
         };
-        self.told(member, ask, verdict, rule, None)
+        let why = self.told(member, ask, verdict, rule, None);
+        match takes {
+            Some(takes) => self.of_call(why, verdict, takes, member),
+            None => why,
+        }
+    }
+
+    /// The same for a call, given what was decided about the request that carries it.
+    fn of_call(&self, why: Why, verdict: Result<Allowed, RefusalCode>, takes: Takes, member: &Member) -> Why {
+        let needed = match takes {
+            Takes::Role(role) => Some(role),
+            Takes::Nobody => None,
+        };
+        let why = Why { takes: Some(needed.unwrap_or("nobody").to_owned()), ..why };
+        match (verdict, needed) {
+            (Ok(allowed), Some(role)) if allowed.has(role) => why,
+            (Ok(_) | Err(RefusalCode::NoRule), Some(role)) => {
+                let change = self.gap(&why.service, Some(role), member);
+                Why { allowed: false, code: Some(RefusalCode::NoRule), change, ..why }
+            }
+            (Ok(_), None) => Why { allowed: false, code: Some(RefusalCode::NotOffered), ..why },
+            (Err(_), _) => why,
+        }
     }
 
     /// The same for the gateway's own page, which asks no rule.
@@ -94,25 +128,28 @@ impl Rules {
             allowed: verdict.is_ok(),
             code: verdict.err(),
             role: verdict.ok().and_then(|allowed| allowed.role()).map(str::to_owned),
+            takes: None,
             rule,
             note,
             change: verdict.err().and_then(|code| self.change(member, ask.service, code)),
         }
     }
 
+    /// Where to write the member's name, so that it gets the role, or gets in at all.
+    fn gap(&self, service: &Label, role: Option<&str>, member: &Member) -> Option<String> {
+        let Place { at, gap } = self.place(service, role)?;
+        let name = member.device.as_ref().map_or(member.id.to_string(), Label::to_string);
+        Some(match gap {
+            Gap::Word => format!("add \"{name}\" to allow at {at}"),
+            Gap::WordOf(role) => format!("add \"{name}\" to allow.{role} at {at}"),
+            Gap::Role(role) => format!("add {role} = [\"{name}\"] to allow at {at}"),
+            Gap::Allow => format!("add allow = [\"{name}\"] to the service at {at}"),
+        })
+    }
+
     fn change(&self, member: &Member, service: &Label, code: RefusalCode) -> Option<String> {
         let text = match code {
-            RefusalCode::NoRule => {
-                let place = self.place(service)?;
-                let name = member.device.as_ref().map_or(member.id.to_string(), Label::to_string);
-                let at = &place.at;
-                match place.gap {
-                    Gap::Word => format!("add \"{name}\" to allow at {at}"),
-                    Gap::WordOf(role) => format!("add \"{name}\" to allow.{role} at {at}"),
-                    Gap::Role(role) => format!("add {role} = [\"{name}\"] to allow at {at}"),
-                    Gap::Allow => format!("add allow = [\"{name}\"] to the service at {at}"),
-                }
-            }
+            RefusalCode::NoRule => return self.gap(service, None, member),
             RefusalCode::UnknownName => {
                 let known: Vec<&str> = self.order.iter().map(Label::as_str).collect();
                 match known.is_empty() {

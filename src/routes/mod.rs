@@ -8,7 +8,7 @@ mod site;
 mod upstream_tls;
 
 pub use health::Health;
-pub use open::OpenError;
+pub use open::{OpenError, room};
 pub use origins::Origins;
 pub use place::{Place, Resolver};
 pub use site::{GATE, Route, RouteError, Site, SiteError, TRUST_PROBE, Target};

@@ -12,6 +12,8 @@ pub static KIND: Kind = Kind {
     keys: &[],
     mark: Mark::Initial,
     usual_port: None,
+    keeps_to_itself: None,
+    starter: "",
     open: |_| Ok(Arc::new(Plain)),
 };
 

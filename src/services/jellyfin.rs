@@ -11,5 +11,7 @@ pub static KIND: Kind = Kind {
     keys: &[],
     mark: Mark::Film,
     usual_port: Some(8096),
+    keeps_to_itself: None,
+    starter: "",
     open: |_| Ok(Arc::new(Plain)),
 };

@@ -5,6 +5,7 @@
 //! service. Both are pure: whoever has bytes to judge brings them.
 
 mod aria2;
+mod exam;
 mod folder;
 mod http;
 mod jellyfin;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use ::http::Method;
 
+pub use exam::{Exam, Remark};
 pub use folder::{Folder, Shown};
 pub use settings::{Key, Setting, SettingError, Settings, Shape};
 pub use talk::{Answered, Deed, PATIENCE, Reply, Ruling, Talk};
@@ -37,6 +39,10 @@ pub struct Kind {
     pub mark: Mark,
     /// The port that it listens on unless told otherwise.
     pub usual_port: Option<u16>,
+    /// How to keep its own port to this machine, so that nobody passes the gateway by; none where nothing is known.
+    pub keeps_to_itself: Option<&'static str>,
+    /// Lines of a new configuration after those that all services have, most of them commented offers.
+    pub starter: &'static str,
     /// Opens the room of one service.
     pub open: fn(Settings) -> Result<Arc<dyn Room>, SettingError>,
 }
@@ -58,6 +64,11 @@ pub trait Room: fmt::Debug + Send + Sync {
     /// Where apps speak to it, as a path, if it has no pages for a browser.
     fn endpoint(&self) -> Option<&'static str> {
         None
+    }
+
+    /// What to ask it to find out whether it is set up well, in order; the rest is not asked once one has no answer.
+    fn exams(&self) -> Vec<Exam> {
+        Vec::new()
     }
 
     /// What it takes to make a call, for whoever asks before making it; none if the kind has no such calls, or not this one.

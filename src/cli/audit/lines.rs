@@ -213,9 +213,24 @@ pub(super) mod tests {
             path: Some("/\u{1b}[2J".into()),
             ..refused("liar", RefusalCode::AddressNotYours)
         };
+        let added = Record {
+            service: Some("aria2".into()),
+            method: Some("aria2.addUri".into()),
+            path: None,
+            deed: Some("added https://example.org/a.iso as 2089b05ecca3d829".into()),
+            ..good.clone()
+        };
+        let tried = Record {
+            service: Some("aria2".into()),
+            method: Some("aria2.shutdown".into()),
+            path: None,
+            deed: Some("tried aria2.shutdown: it needs the role admin; you have add".into()),
+            status: None,
+            ..refused("red-phone", RefusalCode::NoRule)
+        };
         let gap = Gap { since: good.at, until: "2026-11-21T00:10:00Z".parse().unwrap(), lost: 1234 };
         let tomorrow = Record { at: "2026-11-21T00:10:00Z".parse().unwrap(), ..good.clone() };
-        [good, Record { count: 4, ..bad }, stranger, film, upload, liar]
+        [good, Record { count: 4, ..bad }, stranger, film, upload, liar, added, tried]
             .map(|record| Entry::Record(Box::new(record)))
             .into_iter()
             .chain([Entry::Gap(gap), Entry::Record(Box::new(tomorrow))])
@@ -236,6 +251,8 @@ pub(super) mod tests {
         2026-11-20 14:03:22  red-phone    jellyfin  GET /Videos/8f14e45fceea167a5a36dedd4bea2543/stream.mkv?static=…&api_key=…  206    1.8 GB    1h 23m  the device went away
         2026-11-20 14:03:22  red-phone    jellyfin  PUT /web/index.html?v=…                                       502    1.2 kB      3 ms  2.5 MB up
         2026-11-20 14:03:22  liar         nosuch.home.arpa  GET /\u{1b}[2J                                                403 address-not-yours  from the address of bcba17eef8
+        2026-11-20 14:03:22  red-phone    aria2             added https://example.org/a.iso as 2089b05ecca3d829           200    1.2 kB      3 ms
+        2026-11-20 14:03:22  red-phone    aria2             tried aria2.shutdown: it needs the role admin; you have add     - no-rule
         2026-11-20 14:03:22  1234 records are missing from here to 2026-11-21 00:10:00
         2026-11-21 00:10:00  red-phone    jellyfin          GET /web/index.html?v=…                                       200    1.2 kB      3 ms
         ");
@@ -250,6 +267,8 @@ pub(super) mod tests {
         14:03:22  red-phone    jellyfin  GET /Videos/8f14e45fceea167a5a36dedd4bea2543/stream.mkv?static=…&api_key=…  206    1.8 GB    1h 23m  the device went away
         14:03:22  red-phone    jellyfin  PUT /web/index.html?v=…                                       502    1.2 kB      3 ms  2.5 MB up
         14:03:22  liar         nosuch.home.arpa  GET /\u{1b}[2J                                                403 address-not-yours  from the address of bcba17eef8
+        14:03:22  red-phone    aria2             added https://example.org/a.iso as 2089b05ecca3d829           200    1.2 kB      3 ms
+        14:03:22  red-phone    aria2             tried aria2.shutdown: it needs the role admin; you have add     - no-rule
         14:03:22  1234 records are missing from here to 2026-11-21 00:10:00
         Saturday 2026-11-21
         00:10:00  red-phone    jellyfin          GET /web/index.html?v=…                                       200    1.2 kB      3 ms

@@ -52,7 +52,7 @@ secret_file = "x"
       hint: did you mean "watch"?
     ztgate.toml:10: service.nas.allow: this kind of service has no roles; expected a list of names
       hint: write allow = ["family"]; only aria2 has roles
-    ztgate.toml:11: service.nas.secret_file: only a service of kind = "aria2" has a secret
+    ztgate.toml:11: service.nas.secret_file: only a service of kind = "aria2" has it
     "#);
 }
 

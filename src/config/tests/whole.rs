@@ -68,7 +68,7 @@ fn a_whole_configuration_is_read_to_the_letter() {
     assert_eq!(config.tls, Tls::Files { certificate: certificate.clone(), key: key.clone() });
     let warned: Vec<_> =
         config.warnings.iter().map(|warning| (warning.line, warning.key.as_deref())).collect();
-    assert_eq!(warned, [(Some(31), Some("service.nas.min_tls")), (Some(38), Some("service.dl.allow"))]);
+    assert_eq!(warned, [(Some(31), Some("service.nas.min_tls"))]);
 
     let [dl, films, nas] = &config.services[..] else { panic!("three services, by name") };
     let ca = path("/etc/ztgate/box.pem");
@@ -164,10 +164,7 @@ fn the_examples_load() {
     };
     assert_eq!(said("minimal"), "");
     assert_eq!(said("central"), "");
-    insta::assert_snapshot!(said("home"), @r#"
-    ztgate.toml:20: service.aria2.allow: this version judges no single calls, so only those with `admin` get in
-      hint: the other roles take effect with a later version; name under admin whoever is to get in today
-    "#);
+    assert_eq!(said("home"), "");
 }
 
 proptest! {

@@ -9,6 +9,7 @@ mod answer;
 mod calls;
 mod contents;
 mod conversation;
+mod exams;
 mod json;
 mod judging;
 mod methods;
@@ -26,7 +27,9 @@ use std::sync::Arc;
 use http::Method;
 
 use self::conversation::Conversation;
-use super::{Folder, Key, Kind, Mark, Reception, Room, SettingError, Settings, Shape, Takes, Talk, Talks};
+use super::{
+    Exam, Folder, Key, Kind, Mark, Reception, Room, SettingError, Settings, Shape, Takes, Talk, Talks,
+};
 use crate::linux::secret::Secret;
 
 pub static KIND: Kind = Kind {
@@ -41,8 +44,17 @@ pub static KIND: Kind = Kind {
     ],
     mark: Mark::Download,
     usual_port: Some(6800),
+    keeps_to_itself: Some("write rpc-listen-all=false into aria2.conf"),
+    starter: STARTER,
     open,
 };
+
+/// Offers for a new configuration.
+const STARTER: &str = "\
+# secret_file = \"/etc/ztgate/aria2.secret\"    # one line, aria2's own rpc-secret; mode 640, root:ztgate
+# dirs = { films = \"/srv/films\" }             # folders beside aria2's own that downloads may go to
+# files = \"/usr/share/ariang\"                 # pages to show on this name, AriaNg's say
+";
 
 /// aria2's own path for JSON-RPC, by POST and by WebSocket (HttpServer.cc).
 const ENDPOINT: &str = "/jsonrpc";
@@ -76,7 +88,7 @@ fn open(settings: Settings) -> Result<Arc<dyn Room>, SettingError> {
         None => LONGEST_MESSAGE,
         Some(size) => usize::try_from(size).ok().filter(|size| *size <= MOST_MEMORY).ok_or(SettingError {
             key: "max_request_size",
-            why: format!("a message is held in memory, so write {} or less", "64M"),
+            why: format!("a message is held in memory, so write {} or less", "32M"),
         })?,
     };
     let house = House {
@@ -88,7 +100,8 @@ fn open(settings: Settings) -> Result<Arc<dyn Room>, SettingError> {
     Ok(Arc::new(Aria2 { talks: Conversations(Arc::new(house)), files: settings.folder("files") }))
 }
 
-const MOST_MEMORY: usize = 64 << 20;
+/// What the gateway holds of one member's messages at a time.
+const MOST_MEMORY: usize = 32 << 20;
 
 impl Room for Aria2 {
     fn receive(&self, method: &Method, path: &str, websocket: bool) -> Reception<'_> {
@@ -104,6 +117,10 @@ impl Room for Aria2 {
                 None => Reception::Nothing,
             },
         }
+    }
+
+    fn exams(&self) -> Vec<Exam> {
+        exams::of(&self.talks.0)
     }
 
     fn endpoint(&self) -> Option<&'static str> {

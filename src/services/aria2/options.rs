@@ -299,6 +299,7 @@ mod tests {
             r#"{"header":["a: b",5]}"#,
             r#"{"header":["a: b\n"]}"#,
             r#"{"user-agent":"a\u0007"}"#,
+            "{\"user-agent\":\"a\u{85}\"}",
             r#"{"referer":["a"]}"#,
             r#"{"split":5}"#,
             r#"{"split":"5 "}"#,
