@@ -8,7 +8,7 @@ use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Request, Response, Uri, response};
+use http::{Request, Response, response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 
@@ -72,7 +72,7 @@ pub async fn run(
     };
     // Nothing else that the device said is the service's to hear.
     parts.headers = only(&parts.headers, [header::HOST, header::USER_AGENT]);
-    parts.uri = parts.uri.path().parse().unwrap_or(Uri::from_static("/"));
+    parts.uri = exchange::without_query(&parts.uri);
     let (host, mut head) = match exchange::head(&entry, &admitted, &route, &mut parts) {
         Ok(written) => written,
         Err(why) => return refuse(entry, client, &Refusal::because(RefusalCode::BadRequest, why)),
@@ -229,7 +229,8 @@ fn failed(
     if code != RefusalCode::GatewayBusy {
         exchange::note_down(&entry, route, why);
     }
-    let answered = talk.give_up(None);
+    let overdue = if code == RefusalCode::UpstreamSlow { talk.due() } else { None };
+    let answered = talk.give_up(overdue);
     entry.did(answered.deeds);
     entry.refused(code);
     let message = answered.message.unwrap_or_default().to_vec();

@@ -123,7 +123,7 @@ pub async fn open(
         asked.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
         asked.headers.remove(header::AUTHORIZATION);
         asked.headers.remove(header::COOKIE);
-        asked.uri = asked.uri.path().parse().unwrap_or_default();
+        asked.uri = exchange::without_query(&asked.uri);
         if !held.grow(frames::HELD) {
             let refusal = Refusal::of(RefusalCode::GatewayBusy).for_service(admitted.target());
             return refuse(entry, client, &refusal);

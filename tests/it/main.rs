@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod acme;
+mod aria2;
 mod cuts;
 mod devices;
 mod dns;
