@@ -11,6 +11,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, Response, response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout_at};
 
 use crate::model::RefusalCode;
 use crate::portal::Trouble;
@@ -47,13 +48,15 @@ pub async fn run(
     let (mut parts, body) = request.into_parts();
     let mut held = Held::none(&context.holding, admitted.who().member.id);
     let waits = parts.headers.contains_key(header::EXPECT);
-    let ruling = match read(body, talk.longest(), &mut held, &entry.meter(), waits).await {
+    let message = read(body, talk.longest(), &mut held, &entry.meter(), waits).await;
+    let leaves_rest = matches!(message, Err(Unread::Endless));
+    let ruling = match message {
         // What it may do is judged by today's rules, and not by those when its first byte came.
         Ok(_) if !admitted.still_holds(&connection) => {
             return refuse(entry, client, &Refusal::of(RefusalCode::NoRule).for_service(admitted.target()));
         }
         Ok(message) => talk.ask(&message, admitted.roles(), context.clock.instant()),
-        Err(Unread::TooLong) => talk.too_long(),
+        Err(Unread::TooLong | Unread::Endless) => talk.too_long(),
         Err(Unread::NoRoom) => {
             let mut response = refuse(
                 entry,
@@ -68,7 +71,11 @@ pub async fn run(
     let refused = ruling.deeds.first().and_then(|deed| deed.refused);
     entry.did(ruling.deeds);
     let Some(forward) = ruling.forward else {
-        return tell(entry, &client, refused, ruling.reply.unwrap_or_default());
+        let mut response = tell(entry, &client, refused, ruling.reply.unwrap_or_default());
+        if leaves_rest {
+            client.hang_up(response.headers_mut());
+        }
+        return response;
     };
     // Nothing else that the device said is the service's to hear.
     parts.headers = only(&parts.headers, [header::HOST, header::USER_AGENT]);
@@ -78,7 +85,9 @@ pub async fn run(
         Err(why) => return refuse(entry, client, &Refusal::because(RefusalCode::BadRequest, why)),
     };
     head.extend_from_slice(b"content-type: application/json\r\n");
+    // All of it together: who asked waits for all of it.
     let limit = context.limits.answer.min(PATIENCE);
+    let deadline = Instant::now() + limit;
     // On a connection of its own: one that the service is just closing would leave in doubt what it heard.
     let lease = match Box::pin(context.pool.dial(&admitted, &context.limits)).await {
         Ok(lease) => lease,
@@ -88,7 +97,8 @@ pub async fn run(
         }
     };
     let mut call = Call::new(lease, Outgoing::message(head, &forward));
-    let mut parts = match exchange::answer(&mut call, &entry, &admitted, limit).await {
+    let answer = timeout_at(deadline, exchange::answer(&mut call, &entry, &admitted, limit)).await;
+    let mut parts = match answer.unwrap_or(Answer::Slow) {
         Answer::Began(parts) => parts,
         Answer::NoLonger => return exchange::no_longer(entry, client, &admitted),
         Answer::Slow => {
@@ -99,8 +109,7 @@ pub async fn run(
         }
     };
     route.health.answered();
-    let answer = tokio::time::timeout(limit, read_answer(&mut call, &mut held)).await;
-    let answer = match answer {
+    let answer = match timeout_at(deadline, read_answer(&mut call, &mut held)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return failed(entry, client, talk, &route, RefusalCode::UpstreamDown, &error),
         Err(_) => {
@@ -126,6 +135,8 @@ pub async fn run(
 /// Why there is no message.
 enum Unread {
     TooLong,
+    /// The same, and there is more that nobody read.
+    Endless,
     /// The gateway holds as many as it may.
     NoRoom,
     /// The device left, or stopped in the middle.
@@ -142,7 +153,7 @@ async fn read(
     let said = body.size_hint().lower();
     // Who waits for a word before sending (RFC 9110, section 10.1.1) is told at once.
     if said > longest as u64 && waits {
-        return Err(Unread::TooLong);
+        return Err(Unread::Endless);
     }
     let mut message = Vec::new();
     let mut is_too_long = false;
@@ -160,7 +171,7 @@ async fn read(
             message = Vec::new();
             held.let_go();
             if received.get() > DRAINED {
-                return Err(Unread::TooLong);
+                return Err(Unread::Endless);
             }
         } else if held.grow(piece.len()) {
             message.extend_from_slice(&piece);

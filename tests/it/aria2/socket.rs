@@ -174,7 +174,9 @@ async fn the_log_tells_each_deed_when_it_is_done() {
     let Some(home) = Home::new().await else { return };
     let mut socket = Socket::open(&home.world, "laptop").await;
     let (gid, link) = ("2089b05ecca3d829", home.slow_link(600));
-    socket.ask("aria2.addUri", json!([[format!("{link}?key=s3cret")], { "gid": gid, "out": "x" }])).await;
+    socket
+        .ask("aria2.addUri", json!([[format!("{link}?key=s3cret")], { "gid": gid, "pause": "true" }]))
+        .await;
     socket.ask("aria2.tellActive", json!([])).await;
     socket.ask("aria2.forceRemove", json!([gid])).await;
     socket.ask("aria2.pause", json!(["0000000000000001"])).await;
@@ -182,14 +184,14 @@ async fn the_log_tells_each_deed_when_it_is_done() {
     let mut told = vec![
         format!("laptop added {link} as {gid}"),
         format!("laptop removed {gid}"),
-        "laptop could not pause 0000000000000001: GID#0000000000000001 is not found".to_owned(),
+        "laptop could not pause 0000000000000001: GID 0000000000000001 is not found".to_owned(),
         "laptop tried aria2.changeGlobalOption: aria2.changeGlobalOption needs the role admin; you have manage (no-rule)"
             .to_owned(),
     ];
-    let lines = |told: &[String]| told.iter().map(String::as_str).map(str::to_owned).collect::<Vec<_>>();
-    home.world.audit().tells("aria2", &lines(&told)).await;
+    home.world.audit().tells("aria2", &told).await;
     drop(socket);
-    told.push("laptop GET /jsonrpc?token=…".to_owned());
+    // In the order in which things began.
+    told.insert(0, "laptop GET /jsonrpc?token=…".to_owned());
     home.world.audit().tells("aria2", &told).await;
 }
 

@@ -87,7 +87,8 @@ impl AuditView<'_> {
             Verdict::Allow => String::new(),
             Verdict::Refuse(code) => format!(" ({code})"),
         };
-        format!("{} {deed}{refused}", self.who(record))
+        let times = if record.count > 1 { format!(" ×{}", record.count) } else { String::new() };
+        format!("{} {deed}{refused}{times}", self.who(record))
     }
 
     fn who(&self, record: &Record) -> String {
