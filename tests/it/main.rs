@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod acme;
-mod aria2;
 mod cuts;
 mod devices;
 mod dns;
@@ -12,6 +11,7 @@ mod dns_forward;
 mod expect;
 mod files;
 mod heavy;
+mod household;
 mod http2;
 mod lifecycle;
 mod nameserver;

@@ -45,6 +45,14 @@ impl Browser {
         (0..8).any(|_| self.dump(&["--virtual-time-budget=4000"], url).contains(words))
     }
 
+    /// The page once its scripts came to show those words, where a rule of Chromium's says where names lead.
+    pub fn shown_where(&self, names: &str, url: &str, words: &str) -> Option<String> {
+        let names = format!("--host-resolver-rules={names}");
+        (0..8)
+            .map(|_| self.dump(&["--virtual-time-budget=6000", &names], url))
+            .find(|dom| dom.contains(words))
+    }
+
     fn dump(&self, more: &[&str], url: &str) -> String {
         let mut chromium = Command::new("timeout");
         chromium.args(["-k", "5", "50"]).arg(&self.program).args([

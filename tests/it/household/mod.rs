@@ -1,7 +1,9 @@
 //! One real aria2 and the household that shares it: what each may do with it, what it answers, and what the log says.
 
+mod client;
 mod daemon;
 mod files;
+mod page;
 mod post;
 mod slow;
 mod socket;
