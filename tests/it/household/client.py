@@ -1,6 +1,7 @@
-"""What the users of aria2p do: client.py HOST PORT SECRET LINK SECONDS
+"""What the users of aria2p do: client.py HOST PORT LINK SECONDS SECRET...
 
-Any line on stdout but the last says what was told in SECONDS; an error is the exit status.
+Makes its calls with each secret, and listens to the news for SECONDS with the last one. Says how many downloads it was
+told of from beginning to end.
 """
 
 import sys
@@ -9,8 +10,14 @@ import time
 import aria2p
 
 
-def main(host, port, secret, link, seconds):
-    client = aria2p.Client(host, int(port), secret, timeout=10)
+def main(host, port, link, seconds, *secrets):
+    for secret in secrets:
+        client = aria2p.Client(host, int(port), secret, timeout=10)
+        calls(client, link)
+    listen(aria2p.API(client), link, float(seconds))
+
+
+def calls(client, link):
     api = aria2p.API(client)
     assert client.get_version()["version"], "no version"
     assert "aria2.addUri" in client.list_methods()
@@ -32,15 +39,13 @@ def main(host, port, secret, link, seconds):
         assert refused.code == -32010, refused
         assert "needs the role admin" in str(refused), refused
 
-    listen(api, link, float(seconds))
-
 
 def listen(api, link, seconds):
     """Downloads small files for that long, and at least until the news of one were heard whole."""
     heard = {"start": set(), "complete": set()}
     api.listen_to_notifications(
         threaded=True,
-        timeout=1,
+        timeout=0.3,
         on_download_start=lambda _, gid: heard["start"].add(gid),
         on_download_complete=lambda _, gid: heard["complete"].add(gid),
     )
@@ -50,13 +55,13 @@ def listen(api, link, seconds):
     while not heard["complete"] or time.monotonic() < begin + seconds:
         assert time.monotonic() < begin + seconds + 10, "nothing is told"
         asked.append(api.add_uris([link], {"allow-overwrite": "true"}).gid)
-        time.sleep(0.3)
+        time.sleep(0.1)
     wanted = set(asked[asked.index(next(gid for gid in asked if gid in heard["start"])) :])
     while not (wanted <= heard["start"] and wanted <= heard["complete"]):
         assert time.monotonic() < begin + seconds + 15, (wanted, heard)
         time.sleep(0.1)
     api.stop_listening()
-    print(f"{len(wanted)} told")
+    print(len(wanted))
 
 
 main(*sys.argv[1:])

@@ -55,11 +55,6 @@ impl Home {
         post(&self.world, device, body).await
     }
 
-    /// What a call that is allowed comes to, error or result.
-    async fn call(&self, device: &str, method: &str, params: Value) -> Value {
-        json_of(&self.post(device, &call("1", method, params)).await)
-    }
-
     /// The result of a call that goes well.
     async fn result(&self, device: &str, method: &str, params: Value) -> Value {
         let reply = self.post(device, &call("1", method, params)).await.is(200);
