@@ -1,6 +1,6 @@
 //! A request whose body is judged before the service hears any of it, and whose answer is read before the device does.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,24 +39,27 @@ pub async fn run(
     mut entry: Entry,
     admitted: Admitted,
     route: Arc<Route>,
-    mut talk: Box<dyn Talk>,
+    talk: Box<dyn Talk>,
     request: Request<Incoming>,
 ) -> Response<Payload> {
     let client = Client::of(&request);
     let connection = entry.connection().clone();
     let context = connection.context.clone();
     let (mut parts, body) = request.into_parts();
+    let talk = Rc::new(RefCell::new(talk));
+    entry.watches(&talk);
     let mut held = Held::none(&context.holding, admitted.who().member.id);
     let waits = parts.headers.contains_key(header::EXPECT);
-    let message = read(body, talk.longest(), &mut held, &entry.meter(), waits).await;
+    let longest = talk.borrow().longest();
+    let message = read(body, longest, &mut held, &entry.meter(), waits).await;
     let leaves_rest = matches!(message, Err(Unread::Endless));
     let ruling = match message {
         // What it may do is judged by today's rules, and not by those when its first byte came.
         Ok(_) if !admitted.still_holds(&connection) => {
             return refuse(entry, client, &Refusal::of(RefusalCode::NoRule).for_service(admitted.target()));
         }
-        Ok(message) => talk.ask(&message, admitted.roles(), context.clock.instant()),
-        Err(Unread::TooLong | Unread::Endless) => talk.too_long(),
+        Ok(message) => talk.borrow_mut().ask(&message, admitted.roles(), context.clock.instant()),
+        Err(Unread::TooLong | Unread::Endless) => talk.borrow_mut().too_long(),
         Err(Unread::NoRoom) => {
             let mut response = refuse(
                 entry,
@@ -93,7 +96,7 @@ pub async fn run(
         Ok(lease) => lease,
         Err(error) => {
             let code = error.trouble().map_or(RefusalCode::GatewayBusy, Trouble::code);
-            return failed(entry, client, talk, &route, code, &error);
+            return failed(entry, client, &talk, &route, code, &error);
         }
     };
     let mut call = Call::new(lease, Outgoing::message(head, &forward));
@@ -102,21 +105,21 @@ pub async fn run(
         Answer::Began(parts) => parts,
         Answer::NoLonger => return exchange::no_longer(entry, client, &admitted),
         Answer::Slow => {
-            return failed(entry, client, talk, &route, RefusalCode::UpstreamSlow, &"no answer in time");
+            return failed(entry, client, &talk, &route, RefusalCode::UpstreamSlow, &"no answer in time");
         }
         Answer::Failed(error) => {
-            return failed(entry, client, talk, &route, RefusalCode::UpstreamDown, &error);
+            return failed(entry, client, &talk, &route, RefusalCode::UpstreamDown, &error);
         }
     };
     route.health.answered();
     let answer = match timeout_at(deadline, read_answer(&mut call, &mut held)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return failed(entry, client, talk, &route, RefusalCode::UpstreamDown, &error),
+        Ok(Err(error)) => return failed(entry, client, &talk, &route, RefusalCode::UpstreamDown, &error),
         Err(_) => {
             return failed(
                 entry,
                 client,
-                talk,
+                &talk,
                 &route,
                 RefusalCode::UpstreamSlow,
                 &"it stopped in mid-answer",
@@ -126,7 +129,7 @@ pub async fn run(
     if !admitted.still_holds(&connection) {
         return exchange::no_longer(entry, client, &admitted);
     }
-    let answered = talk.answer(answer, context.clock.instant());
+    let answered = talk.borrow_mut().answer(answer, context.clock.instant());
     entry.did(answered.deeds);
     exchange::to_device(&entry, &admitted, &route, &host, &mut parts);
     whole(entry, parts, answered.message.unwrap_or_default())
@@ -232,7 +235,7 @@ fn tell(mut entry: Entry, client: &Client, refused: Option<RefusalCode>, reply: 
 fn failed(
     mut entry: Entry,
     client: Client,
-    mut talk: Box<dyn Talk>,
+    talk: &RefCell<Box<dyn Talk>>,
     route: &Arc<Route>,
     code: RefusalCode,
     why: &dyn std::fmt::Display,
@@ -240,8 +243,10 @@ fn failed(
     if code != RefusalCode::GatewayBusy {
         exchange::note_down(&entry, route, why);
     }
+    let mut talk = talk.borrow_mut();
     let overdue = if code == RefusalCode::UpstreamSlow { talk.due() } else { None };
     let answered = talk.give_up(overdue);
+    drop(talk);
     entry.did(answered.deeds);
     entry.refused(code);
     let message = answered.message.unwrap_or_default().to_vec();

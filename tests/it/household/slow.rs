@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use ztgate::audit::Ending;
 use ztgate::linux::clock::SystemClock;
 use ztgate::model::{Clock, Moment};
 use ztgate::services::PATIENCE;
@@ -153,4 +154,28 @@ async fn an_aria2_that_hangs_wedges_nobody_and_goes_on_when_it_wakes() {
         assert_eq!((&answer["id"], answer["result"].is_object()), (&json!(at.to_string()), true));
     }
     assert!(home.result("laptop", "aria2.getVersion", json!([])).await.is_object());
+}
+
+/// Who leaves before the answer, or is sent away, may still have had it done.
+#[tokio::test]
+async fn what_was_asked_is_told_though_nobody_waited_for_the_answer() {
+    let (upstream, mut heard) = silent();
+    let world = household(upstream, "").start().await;
+    let add = |name: &str| call("1", "aria2.addUri", json!([[format!("https://example.org/{name}")]]));
+    let mut socket = Socket::open(&world, "desktop").await;
+    socket.say(add("b")).await;
+    heard.recv().await.unwrap();
+    world.revoke("desktop").await;
+    assert_eq!(socket.closes().await, None);
+    let asked = "desktop asked to add https://example.org/b, no answer";
+    world.audit().tells("aria2", &["desktop GET /jsonrpc?token=…", asked]).await;
+
+    let mut wire = world.from("red-phone").open().await;
+    let (body, head) = (add("a"), "POST /jsonrpc HTTP/1.1\r\nHost: aria2.home.arpa\r\nContent-Length: ");
+    wire.send(format!("{head}{}\r\n\r\n{body}", body.len())).await;
+    heard.recv().await.unwrap();
+    drop(wire);
+    let record = world.audit().record(|record| record.member == Some(world.id("red-phone"))).await;
+    assert_eq!(record.deed.as_deref(), Some("asked to add https://example.org/a, no answer"));
+    assert_eq!(record.ended, Some(Ending::DeviceGone));
 }
