@@ -196,9 +196,9 @@ async fn tunnel(
     let carried = async {
         match &mut talk {
             None => carry(device, service, &received, &sent).await,
-            Some((talk, _)) => {
+            Some((talk, held)) => {
                 let (service, early, _slot) = service.into_tunnel();
-                let ends = frames::Ends::new(device, service, early, talk.longest()).await;
+                let ends = frames::Ends::new(device, service, early, talk.longest(), held).await;
                 let entry = &mut entry;
                 let mut means = frames::Means {
                     connection: &connection,

@@ -5,6 +5,7 @@ mod daemon;
 mod files;
 mod page;
 mod post;
+mod property;
 mod slow;
 mod socket;
 

@@ -242,3 +242,36 @@ async fn a_message_that_is_too_long_is_answered_and_ends_the_conversation() {
     assert_eq!(answer["error"]["code"], -32_013, "{answer}");
     assert_eq!(socket.closes().await, Some(CloseCode::Size));
 }
+
+/// Messages are held until they are whole, and memory is finite.
+#[tokio::test]
+async fn unfinished_messages_fill_no_more_than_their_share() {
+    let Some(home) = Home::with(&[], "max_request_size = \"64M\"").await else { return };
+    let mut hoards = Vec::new();
+    for _ in 0..3 {
+        let mut socket = Socket::open(&home.world, "red-phone").await;
+        let hoard = vec![b' '; 9 << 20];
+        for (at, piece) in hoard.chunks(1 << 20).enumerate() {
+            let kind = if at == 0 { Data::Text } else { Data::Continue };
+            socket.say(Message::Frame(Frame::message(piece.to_vec(), OpCode::Data(kind), false))).await;
+            socket.say(Message::Ping("there?".into())).await;
+            assert_eq!(socket.next().await, Some(Message::Pong("there?".into())));
+        }
+        hoards.push(socket);
+    }
+    let mut socket = Socket::open(&home.world, "red-phone").await;
+    let _ = socket.stream.send(Message::text(" ".repeat(9 << 20))).await;
+    assert_eq!(socket.closes().await, Some(CloseCode::Again));
+    let mut other = Socket::open(&home.world, "laptop").await;
+    other.say(" ".repeat(9 << 20)).await;
+    assert_eq!(other.answer().await["error"]["data"]["refusal"], "bad-request");
+    // What is whole, or never will be, is held no more.
+    let version = call("1", "aria2.getVersion", json!([]));
+    let rest = Message::Frame(Frame::message(version, OpCode::Data(Data::Continue), true));
+    hoards[0].say(rest).await;
+    assert!(hoards[0].answer().await["result"].is_object());
+    hoards.pop();
+    let mut socket = Socket::open(&home.world, "red-phone").await;
+    socket.say(" ".repeat(9 << 20)).await;
+    assert_eq!(socket.answer().await["error"]["data"]["refusal"], "bad-request");
+}
