@@ -66,7 +66,8 @@ async fn by_post_a_silent_aria2_is_an_error_within_its_time() {
     let soon = Duration::from_millis(600);
     let world = household(upstream, "").limits(|limits| limits.answer = soon).start().await;
     let add = call("a", "aria2.addUri", json!([["https://example.org/a.iso"]]));
-    for body in [add.clone(), format!("[{add},{}]", call("b", "aria2.shutdown", json!([])))] {
+    let other = call("a", "aria2.addUri", json!([["https://example.org/b.iso"]]));
+    for body in [add, format!("[{other},{}]", call("b", "aria2.shutdown", json!([])))] {
         let began = Instant::now();
         let reply = post(&world, "red-phone", &body).await.refused("upstream-slow");
         assert!((soon..soon * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
@@ -82,7 +83,13 @@ async fn by_post_a_silent_aria2_is_an_error_within_its_time() {
     }
     let asked = "red-phone asked to add https://example.org/a.iso, no answer (upstream-slow)";
     let tried = "red-phone tried aria2.shutdown: aria2.shutdown needs the role admin; you have add (no-rule)";
-    world.audit().tells("aria2", &[asked, tried, "red-phone POST /jsonrpc (upstream-slow)"]).await;
+    world
+        .audit()
+        .tells(
+            "aria2",
+            &[asked, tried, &asked.replace("a.iso", "b.iso"), "red-phone POST /jsonrpc (upstream-slow)"],
+        )
+        .await;
 }
 
 #[tokio::test]
