@@ -1,5 +1,6 @@
 //! A page in a real browser that calls aria2, as AriaNg does: from its own name it may, from another it may not.
 
+use serde_json::json;
 use ztgate::audit::Verdict;
 use ztgate::model::RefusalCode;
 
@@ -30,16 +31,20 @@ async fn a_page_calls_aria2_from_its_own_name_and_from_no_other() {
     browser.trust(&certutil, &world.state_dir().join("certs/root.pem"));
     let names = format!("MAP *.home.arpa {DOOR}");
     let laptop = world.from("laptop");
-    for (scheme, port) in [("https", world.https_port()), ("http", world.http_port())] {
-        laptop.door(port).await;
-        let at = |name: &str| format!("{scheme}://{name}.home.arpa:{port}");
-        for (url, outcome) in [
-            (at("aria2"), "post 1.36.0, socket 1.36.0."),
-            (format!("{}/?at={}", at("wiki"), at("aria2")), "post refused, socket refused."),
-        ] {
-            let shown = tokio::task::block_in_place(|| browser.shown_where(&names, &url, outcome));
-            assert!(shown.is_some(), "{url}");
-        }
+    laptop.door(world.http_port()).await;
+    laptop.door(world.https_port()).await;
+    let (http, https) = (world.http_port(), world.https_port());
+    let from_sibling = format!("https://wiki.home.arpa:{https}/?at=https://aria2.home.arpa:{https}");
+    let version = aria2.call("aria2.getVersion", json!([])).await;
+    let version = version["version"].as_str().unwrap();
+    let told = format!("post {version}, socket {version}.");
+    for (url, outcome) in [
+        (format!("https://aria2.home.arpa:{https}/"), &*told),
+        (format!("http://aria2.home.arpa:{http}/"), &*told),
+        (from_sibling, "post refused, socket refused."),
+    ] {
+        let shown = tokio::task::block_in_place(|| browser.shown_where(&names, &url, outcome));
+        assert!(shown.is_some(), "{url}");
     }
     let refused = Verdict::Refuse(RefusalCode::CrossSite);
     world

@@ -106,7 +106,7 @@ async fn many_calls_are_judged_one_by_one_and_answered_in_their_places() {
     let answers = json_of(&home.post("red-phone", &format!("[{}]", batch.join(","))).await.is(200));
     let ids: Vec<&Value> = answers.as_array().unwrap().iter().map(|answer| &answer["id"]).collect();
     assert_eq!(json!(ids), json!(["1", "2", "3", null, "5", "6"]));
-    assert_eq!((&answers[0]["result"], &answers[5]["result"]["version"]), (&json!(first), &json!("1.36.0")));
+    assert_eq!((&answers[0]["result"], answers[5]["result"]["version"].is_string()), (&json!(first), true));
     let codes: Vec<&Value> = (1..5).map(|at| &answers[at]["error"]["code"]).collect();
     assert_eq!(json!(codes), json!([-32_010, 1, -32_012, -32_011]));
 
@@ -119,7 +119,7 @@ async fn many_calls_are_judged_one_by_one_and_answered_in_their_places() {
         nested("system.multicall", json!([[]])),
     ]]);
     let told = home.result("red-phone", "system.multicall", calls).await;
-    assert_eq!((&told[1], &told[2][0]["version"]), (&json!([second]), &json!("1.36.0")), "{told}");
+    assert_eq!((&told[1], told[2][0]["version"].is_string()), (&json!([second]), true), "{told}");
     assert_eq!(json!([told[0]["code"], told[3]["code"], told[4]["code"]]), json!([-32_010, 1, -32_012]));
     assert_eq!(home.aria2.call("aria2.getGlobalStat", json!([])).await["numActive"], "2");
     let link = home.slow_link(600);

@@ -141,7 +141,7 @@ async fn text_binary_and_fragments_are_all_calls() {
                 assert_eq!(socket.next().await, Some(Message::Pong("between".into())));
             }
             let answer = socket.answer().await;
-            assert_eq!((&answer["id"], &answer["result"]["version"]), (&json!("\u{e9}"), &json!("1.36.0")));
+            assert_eq!((&answer["id"], answer["result"]["version"].is_string()), (&json!("\u{e9}"), true));
         }
         let refused = socket.ask("aria2.pauseAll", json!([])).await;
         assert_eq!(refused["error"]["data"]["refusal"], "no-rule");
