@@ -37,6 +37,8 @@ struct Key {
     service: Option<Arc<str>>,
     /// A device looks names up before it asks for pages, and calls are told apart: the one must not hide what the other was.
     call: Option<Arc<str>>,
+    /// Of what a service did not answer it may have done the one and not the other.
+    deed: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,7 +69,8 @@ impl Fold {
         let who = record.member.map_or(Who::Address(record.address), Who::Member);
         let is_call = record.deed.is_some() || record.method.as_deref() == Some(DNS);
         let call = record.method.clone().filter(|_| is_call);
-        let key = Key { who, claimed: record.claimed, code, service: record.service.clone(), call };
+        let (service, deed) = (record.service.clone(), record.deed.clone());
+        let key = Key { who, claimed: record.claimed, code, service, call, deed };
         match self.open.get_mut(&key) {
             Some(Some(repeats)) => {
                 repeats.count = repeats.count.saturating_add(record.count);
@@ -179,9 +182,11 @@ mod tests {
         bench.push(Record { member: None, ..pending.clone() });
         bench.push(Record { service: Some("wiki".into()), ..pending.clone() });
         bench.push(Record { claimed: "bcba17eef8".parse().ok(), ..pending.clone() });
+        bench.push(Record { deed: Some("tried a".into()), ..pending.clone() });
+        bench.push(Record { deed: Some("tried b".into()), ..pending.clone() });
         bench.push(allowed("red-phone"));
         bench.push(allowed("red-phone"));
-        assert_eq!(bench.counts(), [1; 8]);
+        assert_eq!(bench.counts(), [1; 10]);
         bench.push(Record { path: Some("/other".into()), ..pending });
         assert_eq!(bench.counts(), [0u32; 0]);
     }

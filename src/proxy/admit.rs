@@ -25,6 +25,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request};
 use jiff::Timestamp;
 
+use crate::config::Service;
 use crate::model::RefusalCode;
 use crate::policy::{Ask, RuleRef, Subject};
 use crate::routes::{Route, Target};
@@ -93,6 +94,11 @@ fn judge(
     }
 }
 
+/// Whether what is said to a service is judged as it was: its kind's own settings are part of what a member may do.
+fn judges_alike(now: &Service, before: &Service) -> bool {
+    now.kind.word == before.kind.word && now.settings == before.settings
+}
+
 impl Admitted {
     pub fn who(&self) -> &Identified {
         &self.who
@@ -140,7 +146,9 @@ impl Admitted {
                 let granted = judge(&today, &who, route, self.method.as_str(), self.path.path(), at);
                 self.roles.set(granted.as_ref().map_or(&[], |granted| granted.roles));
                 let is_there = today.site.route(route.name().as_str());
-                is_there.is_some_and(|now| connection.suits(&now.service)) && granted.is_ok()
+                is_there.is_some_and(|now| {
+                    connection.suits(&now.service) && judges_alike(&now.service, &route.service)
+                }) && granted.is_ok()
             }
         };
         if holds {

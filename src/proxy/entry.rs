@@ -1,6 +1,6 @@
 //! The record of one request while it happens. Dropping it writes it, so that no way out of a request goes unrecorded.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::identity::Member;
 use crate::model::{MemberId, RefusalCode, RequestId};
 use crate::policy::RuleRef;
 use crate::routes::{GATE, Target};
-use crate::services::Deed;
+use crate::services::{Deed, Talk};
 
 use super::connection::{Connection, Identified};
 
@@ -31,6 +31,7 @@ struct Open {
     began: Instant,
     received: Option<Rc<Cell<u64>>>,
     deeds: Vec<Deed>,
+    talk: Option<Rc<RefCell<Box<dyn Talk>>>>,
 }
 
 impl Entry {
@@ -71,6 +72,7 @@ impl Entry {
             began: Instant::now(),
             received: None,
             deeds: Vec::new(),
+            talk: None,
         }))
     }
 
@@ -150,6 +152,11 @@ impl Entry {
         self.0.deeds.extend(deeds);
     }
 
+    /// Keeps an eye on the request's conversation: what the service was asked is told even if nobody waits for its answer.
+    pub fn watches(&mut self, talk: &Rc<RefCell<Box<dyn Talk>>>) {
+        self.0.talk = Some(talk.clone());
+    }
+
     /// Records at once what was done in the course of a stream.
     pub fn tell(&mut self, deed: &Deed) {
         let Some(record) = &self.0.record else { return };
@@ -182,6 +189,12 @@ impl Drop for Open {
         self.connection.clock.request_ended(now);
         self.connection.has_ended(self.id);
         let Some(mut record) = self.record.take() else { return };
+        if let Some(talk) = &self.talk {
+            let mut talk = talk.borrow_mut();
+            while talk.due().is_some() {
+                self.deeds.extend(talk.give_up(None).deeds);
+            }
+        }
         record.micros = (now - self.began).as_micros() as u64;
         record.received += self.received.as_ref().map_or(0, |meter| meter.get());
         if record.status.is_none() {

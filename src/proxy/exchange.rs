@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode, request, response};
+use http::{Request, Response, StatusCode, Uri, request, response};
 use hyper::body::Incoming;
 
 use crate::audit::Ending;
@@ -116,6 +116,13 @@ pub fn head(
     };
     headers::write_to_upstream(&mut head, &parts.headers, around);
     Ok((host, head))
+}
+
+/// The same target without its query; over HTTP/2 it names the host, too.
+pub fn without_query(uri: &Uri) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = uri.path().parse().ok();
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// Makes the head of an answer the device's.

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::future::pending;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,9 +23,11 @@ use crate::services::{Answered, PATIENCE, Talk};
 use super::admit::Admitted;
 use super::connection::Connection;
 use super::entry::Entry;
+use super::holding::{Counted, Held};
 use super::upstream::Io;
 
-/// What a conversation is counted as holding, in bytes. Messages are far shorter, most of the time.
+/// What a conversation is counted as holding from its beginning, in bytes. Messages are far shorter, most of the time; what
+/// goes beyond half of it, each way, is counted as it comes.
 pub const HELD: usize = 512 << 10;
 
 /// The longest message of a service's that is read.
@@ -35,17 +38,20 @@ const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Both ends of a conversation.
 pub struct Ends {
-    device: WebSocketStream<TokioIo<Upgraded>>,
-    service: WebSocketStream<Io>,
+    device: WebSocketStream<Counted<TokioIo<Upgraded>>>,
+    service: WebSocketStream<Counted<Io>>,
 }
 
 impl Ends {
-    pub async fn new(device: Upgraded, service: Io, early: Bytes, longest: usize) -> Self {
+    /// Of the device `longest` bytes a message are taken, and of either no more than may be held.
+    pub async fn new(device: Upgraded, service: Io, early: Bytes, longest: usize, held: &Held) -> Self {
         let config = |longest| {
             let config = WebSocketConfig::default().read_buffer_size(8 << 10).write_buffer_size(0);
             Some(config.max_message_size(Some(longest)).max_frame_size(Some(longest)))
         };
-        let device = WebSocketStream::from_raw_socket(TokioIo::new(device), Role::Server, config(longest));
+        let device = Counted::new(TokioIo::new(device), HELD / 2, held.another());
+        let device = WebSocketStream::from_raw_socket(device, Role::Server, config(longest));
+        let service = Counted::new(service, HELD / 2, held.another());
         let service =
             WebSocketStream::from_partially_read(service, early.into(), Role::Client, config(LONGEST_ANSWER));
         Self { device: device.await, service: service.await }
@@ -69,6 +75,7 @@ pub async fn carry(mut ends: Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -
         How::Closed => (None, Some(CloseCode::Normal)),
         How::TooLong => (None, Some(CloseCode::Size)),
         How::Malformed => (None, Some(CloseCode::Protocol)),
+        How::NoRoom => (None, Some(CloseCode::Again)),
         How::ServiceGone => (Some(Ending::UpstreamBroke), Some(CloseCode::Again)),
     };
     // Whoever still waits for an answer is told that none comes.
@@ -102,6 +109,8 @@ enum How {
     TooLong,
     /// The device does not speak the protocol.
     Malformed,
+    /// The gateway holds as many messages as it may.
+    NoRoom,
     ServiceGone,
 }
 
@@ -117,11 +126,18 @@ async fn converse(ends: &mut Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -
         };
         let done = tokio::select! {
             said = ends.device.next() => match said {
-                Some(Ok(Message::Text(text))) => hear(ends, talk, means, text.as_bytes()).await,
-                Some(Ok(Message::Binary(bytes))) => hear(ends, talk, means, &bytes).await,
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    let heard = hear(ends, talk, means, message.into_data()).await;
+                    ends.device.get_mut().is_whole();
+                    heard
+                }
                 Some(Ok(Message::Close(_))) | None => Err(How::Closed),
                 // Pings are answered below us.
-                Some(Ok(_)) => Ok(()),
+                Some(Ok(ping)) => {
+                    ends.device.get_mut().is_beside(ping.len() + 6);
+                    Ok(())
+                }
+                Some(Err(Error::Io(error))) if error.kind() == ErrorKind::OutOfMemory => Err(How::NoRoom),
                 Some(Err(Error::Capacity(_))) => {
                     let ruling = talk.too_long();
                     for deed in &ruling.deeds {
@@ -134,16 +150,16 @@ async fn converse(ends: &mut Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -
                 Some(Err(_)) => Err(How::DeviceGone),
             },
             said = ends.service.next() => match said {
-                Some(Ok(Message::Text(text))) => {
-                    let answered = talk.answer(Bytes::copy_from_slice(text.as_bytes()), clock.instant());
-                    tell(ends, answered, means).await
+                Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                    let told = tell(ends, talk.answer(message.into_data(), clock.instant()), means).await;
+                    ends.service.get_mut().is_whole();
+                    told
                 }
-                Some(Ok(Message::Binary(bytes))) => {
-                    let answered = talk.answer(bytes, clock.instant());
-                    tell(ends, answered, means).await
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => Err(How::ServiceGone),
+                Some(Ok(ping)) => {
+                    ends.service.get_mut().is_beside(ping.len() + 2);
+                    Ok(())
+                }
             },
             () = overdue => tell(ends, talk.give_up(Some(clock.instant())), means).await,
         };
@@ -157,14 +173,14 @@ async fn hear(
     ends: &mut Ends,
     talk: &mut dyn Talk,
     means: &mut Means<'_>,
-    message: &[u8],
+    message: Bytes,
 ) -> Result<(), How> {
     means.received.set(means.received.get() + message.len() as u64);
     // The right to the whole conversation is watched elsewhere; this brings the roles up to date.
     if !means.admitted.still_holds(means.connection) {
         return Err(How::Closed);
     }
-    let ruling = talk.ask(message, means.admitted.roles(), means.connection.context.clock.instant());
+    let ruling = talk.ask(&message, means.admitted.roles(), means.connection.context.clock.instant());
     for deed in &ruling.deeds {
         means.entry.tell(deed);
     }

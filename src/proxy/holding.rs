@@ -2,7 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::model::MemberId;
 
@@ -33,6 +38,11 @@ impl Held {
         Self { holding: holding.clone(), member, bytes: 0 }
     }
 
+    /// Nothing yet, of the same member's.
+    pub fn another(&self) -> Self {
+        Self::none(&self.holding, self.member)
+    }
+
     /// Counts more bytes, if there is room for them.
     pub fn grow(&mut self, more: usize) -> bool {
         let mut counts = self.holding.0.borrow_mut();
@@ -57,6 +67,60 @@ impl Held {
             }
         }
         self.bytes = 0;
+    }
+}
+
+/// A stream whose messages somebody puts together: what came of one that is not whole yet is counted.
+#[derive(Debug)]
+pub struct Counted<S> {
+    stream: S,
+    /// What may come uncounted.
+    free: usize,
+    came: usize,
+    held: Held,
+}
+
+impl<S> Counted<S> {
+    pub fn new(stream: S, free: usize, held: Held) -> Self {
+        Self { stream, free, came: 0, held }
+    }
+
+    /// A message was whole, and is gone.
+    pub fn is_whole(&mut self) {
+        self.came = 0;
+        self.held.let_go();
+    }
+
+    /// So many bytes belonged to no message.
+    pub fn is_beside(&mut self, bytes: usize) {
+        self.came = self.came.saturating_sub(bytes);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    /// Fails with [`io::ErrorKind::OutOfMemory`] where there is no room for what came.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.came += buf.filled().len() - before;
+        let more = this.came.saturating_sub(this.free).saturating_sub(this.held.bytes);
+        let has_room = more == 0 || this.held.grow(more);
+        Poll::Ready(if has_room { Ok(()) } else { Err(io::ErrorKind::OutOfMemory.into()) })
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 

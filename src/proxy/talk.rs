@@ -1,6 +1,6 @@
 //! A request whose body is judged before the service hears any of it, and whose answer is read before the device does.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Request, Response, Uri, response};
+use http::{Request, Response, response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout_at};
 
 use crate::model::RefusalCode;
 use crate::portal::Trouble;
@@ -38,22 +39,27 @@ pub async fn run(
     mut entry: Entry,
     admitted: Admitted,
     route: Arc<Route>,
-    mut talk: Box<dyn Talk>,
+    talk: Box<dyn Talk>,
     request: Request<Incoming>,
 ) -> Response<Payload> {
     let client = Client::of(&request);
     let connection = entry.connection().clone();
     let context = connection.context.clone();
     let (mut parts, body) = request.into_parts();
+    let talk = Rc::new(RefCell::new(talk));
+    entry.watches(&talk);
     let mut held = Held::none(&context.holding, admitted.who().member.id);
     let waits = parts.headers.contains_key(header::EXPECT);
-    let ruling = match read(body, talk.longest(), &mut held, &entry.meter(), waits).await {
+    let longest = talk.borrow().longest();
+    let message = read(body, longest, &mut held, &entry.meter(), waits).await;
+    let leaves_rest = matches!(message, Err(Unread::Endless));
+    let ruling = match message {
         // What it may do is judged by today's rules, and not by those when its first byte came.
         Ok(_) if !admitted.still_holds(&connection) => {
             return refuse(entry, client, &Refusal::of(RefusalCode::NoRule).for_service(admitted.target()));
         }
-        Ok(message) => talk.ask(&message, admitted.roles(), context.clock.instant()),
-        Err(Unread::TooLong) => talk.too_long(),
+        Ok(message) => talk.borrow_mut().ask(&message, admitted.roles(), context.clock.instant()),
+        Err(Unread::TooLong | Unread::Endless) => talk.borrow_mut().too_long(),
         Err(Unread::NoRoom) => {
             let mut response = refuse(
                 entry,
@@ -68,46 +74,52 @@ pub async fn run(
     let refused = ruling.deeds.first().and_then(|deed| deed.refused);
     entry.did(ruling.deeds);
     let Some(forward) = ruling.forward else {
-        return tell(entry, &client, refused, ruling.reply.unwrap_or_default());
+        let mut response = tell(entry, &client, refused, ruling.reply.unwrap_or_default());
+        if leaves_rest {
+            client.hang_up(response.headers_mut());
+        }
+        return response;
     };
     // Nothing else that the device said is the service's to hear.
     parts.headers = only(&parts.headers, [header::HOST, header::USER_AGENT]);
-    parts.uri = parts.uri.path().parse().unwrap_or(Uri::from_static("/"));
+    parts.uri = exchange::without_query(&parts.uri);
     let (host, mut head) = match exchange::head(&entry, &admitted, &route, &mut parts) {
         Ok(written) => written,
         Err(why) => return refuse(entry, client, &Refusal::because(RefusalCode::BadRequest, why)),
     };
     head.extend_from_slice(b"content-type: application/json\r\n");
+    // All of it together: who asked waits for all of it.
     let limit = context.limits.answer.min(PATIENCE);
+    let deadline = Instant::now() + limit;
     // On a connection of its own: one that the service is just closing would leave in doubt what it heard.
     let lease = match Box::pin(context.pool.dial(&admitted, &context.limits)).await {
         Ok(lease) => lease,
         Err(error) => {
             let code = error.trouble().map_or(RefusalCode::GatewayBusy, Trouble::code);
-            return failed(entry, client, talk, &route, code, &error);
+            return failed(entry, client, &talk, &route, code, &error);
         }
     };
     let mut call = Call::new(lease, Outgoing::message(head, &forward));
-    let mut parts = match exchange::answer(&mut call, &entry, &admitted, limit).await {
+    let answer = timeout_at(deadline, exchange::answer(&mut call, &entry, &admitted, limit)).await;
+    let mut parts = match answer.unwrap_or(Answer::Slow) {
         Answer::Began(parts) => parts,
         Answer::NoLonger => return exchange::no_longer(entry, client, &admitted),
         Answer::Slow => {
-            return failed(entry, client, talk, &route, RefusalCode::UpstreamSlow, &"no answer in time");
+            return failed(entry, client, &talk, &route, RefusalCode::UpstreamSlow, &"no answer in time");
         }
         Answer::Failed(error) => {
-            return failed(entry, client, talk, &route, RefusalCode::UpstreamDown, &error);
+            return failed(entry, client, &talk, &route, RefusalCode::UpstreamDown, &error);
         }
     };
     route.health.answered();
-    let answer = tokio::time::timeout(limit, read_answer(&mut call, &mut held)).await;
-    let answer = match answer {
+    let answer = match timeout_at(deadline, read_answer(&mut call, &mut held)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return failed(entry, client, talk, &route, RefusalCode::UpstreamDown, &error),
+        Ok(Err(error)) => return failed(entry, client, &talk, &route, RefusalCode::UpstreamDown, &error),
         Err(_) => {
             return failed(
                 entry,
                 client,
-                talk,
+                &talk,
                 &route,
                 RefusalCode::UpstreamSlow,
                 &"it stopped in mid-answer",
@@ -117,7 +129,7 @@ pub async fn run(
     if !admitted.still_holds(&connection) {
         return exchange::no_longer(entry, client, &admitted);
     }
-    let answered = talk.answer(answer, context.clock.instant());
+    let answered = talk.borrow_mut().answer(answer, context.clock.instant());
     entry.did(answered.deeds);
     exchange::to_device(&entry, &admitted, &route, &host, &mut parts);
     whole(entry, parts, answered.message.unwrap_or_default())
@@ -126,6 +138,8 @@ pub async fn run(
 /// Why there is no message.
 enum Unread {
     TooLong,
+    /// The same, and there is more that nobody read.
+    Endless,
     /// The gateway holds as many as it may.
     NoRoom,
     /// The device left, or stopped in the middle.
@@ -142,7 +156,7 @@ async fn read(
     let said = body.size_hint().lower();
     // Who waits for a word before sending (RFC 9110, section 10.1.1) is told at once.
     if said > longest as u64 && waits {
-        return Err(Unread::TooLong);
+        return Err(Unread::Endless);
     }
     let mut message = Vec::new();
     let mut is_too_long = false;
@@ -160,7 +174,7 @@ async fn read(
             message = Vec::new();
             held.let_go();
             if received.get() > DRAINED {
-                return Err(Unread::TooLong);
+                return Err(Unread::Endless);
             }
         } else if held.grow(piece.len()) {
             message.extend_from_slice(&piece);
@@ -221,7 +235,7 @@ fn tell(mut entry: Entry, client: &Client, refused: Option<RefusalCode>, reply: 
 fn failed(
     mut entry: Entry,
     client: Client,
-    mut talk: Box<dyn Talk>,
+    talk: &RefCell<Box<dyn Talk>>,
     route: &Arc<Route>,
     code: RefusalCode,
     why: &dyn std::fmt::Display,
@@ -229,7 +243,10 @@ fn failed(
     if code != RefusalCode::GatewayBusy {
         exchange::note_down(&entry, route, why);
     }
-    let answered = talk.give_up(None);
+    let mut talk = talk.borrow_mut();
+    let overdue = if code == RefusalCode::UpstreamSlow { talk.due() } else { None };
+    let answered = talk.give_up(overdue);
+    drop(talk);
     entry.did(answered.deeds);
     entry.refused(code);
     let message = answered.message.unwrap_or_default().to_vec();

@@ -123,7 +123,7 @@ pub async fn open(
         asked.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
         asked.headers.remove(header::AUTHORIZATION);
         asked.headers.remove(header::COOKIE);
-        asked.uri = asked.uri.path().parse().unwrap_or_default();
+        asked.uri = exchange::without_query(&asked.uri);
         if !held.grow(frames::HELD) {
             let refusal = Refusal::of(RefusalCode::GatewayBusy).for_service(admitted.target());
             return refuse(entry, client, &refusal);
@@ -185,7 +185,7 @@ async fn tunnel(
     admitted: Admitted,
     device: OnUpgrade,
     service: Call,
-    talk: Option<(Box<dyn Talk>, Held)>,
+    mut talk: Option<(Box<dyn Talk>, Held)>,
 ) {
     let connection = entry.connection().clone();
     let Ok(device) = device.await else {
@@ -194,11 +194,11 @@ async fn tunnel(
     let received = entry.meter();
     let sent = Rc::new(std::cell::Cell::new(0));
     let carried = async {
-        match talk {
+        match &mut talk {
             None => carry(device, service, &received, &sent).await,
-            Some((mut talk, _held)) => {
+            Some((talk, held)) => {
                 let (service, early, _slot) = service.into_tunnel();
-                let ends = frames::Ends::new(device, service, early, talk.longest()).await;
+                let ends = frames::Ends::new(device, service, early, talk.longest(), held).await;
                 let entry = &mut entry;
                 let mut means = frames::Means {
                     connection: &connection,
@@ -207,7 +207,7 @@ async fn tunnel(
                     received: &received,
                     sent: &sent,
                 };
-                frames::carry(ends, &mut *talk, &mut means).await
+                frames::carry(ends, &mut **talk, &mut means).await
             }
         }
     };
@@ -217,6 +217,12 @@ async fn tunnel(
         () = no_longer_holds(&connection, &admitted) => Some(Ending::Cut),
         () = connection.context.stopping.notified() => Some(Ending::Shutdown),
     };
+    // What the service was asked before a cut, it may yet do.
+    while let Some((talk, _)) = &mut talk
+        && talk.due().is_some()
+    {
+        talk.give_up(None).deeds.iter().for_each(|deed| entry.tell(deed));
+    }
     entry.sent(sent.get());
     if let Some(how) = ended {
         entry.ended(how);

@@ -14,6 +14,7 @@ mod dns_load;
 mod expect;
 mod files;
 mod heavy;
+mod household;
 mod http2;
 mod lifecycle;
 mod nameserver;

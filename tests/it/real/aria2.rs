@@ -15,35 +15,27 @@ fn call(id: &str, method: &str, params: Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string()
 }
 
+/// The laptop's owner may do everything, so nothing is hidden from it either.
 #[test]
 fn answers_by_post_are_those_of_aria2() {
     let (Some(_), Some(_)) = (needs("aria2c"), needs("curl")) else { return };
     let door = Door::open();
     let direct = door.upstream_of("aria2").unwrap();
-    let batch = format!(
-        "[{},{}]",
-        call("a", "aria2.getVersion", json!([])),
-        call("b", "aria2.tellStatus", json!(["0000000000000000"]))
-    );
+    let unknown = |id| call(id, "aria2.tellStatus", json!(["0000000000000000"]));
+    let version = |id| call(id, "aria2.getVersion", json!([]));
+    let nested = json!([[{ "methodName": "aria2.getVersion", "params": [] }, { "methodName": "aria2.remove", "params": ["0"] }]]);
     for body in [
-        call("1", "aria2.getVersion", json!([])),
+        version("1"),
         call("2", "aria2.getGlobalOption", json!([])),
-        call("3", "aria2.nonsense", json!([])),
+        unknown("3"),
         call("4", "system.listMethods", json!([])),
-        "{ this is no JSON".to_owned(),
-        batch,
+        call("5", "system.multicall", nested),
+        format!("[{},{}]", version("a"), unknown("b")),
     ] {
         let ask = |base: &str| {
             let url = format!("{base}/jsonrpc");
-            let told = door.curl(&[
-                "-d",
-                &body,
-                "-H",
-                "Content-Type: application/json",
-                &url,
-                "-w",
-                " %{http_code}",
-            ]);
+            let json = "Content-Type: application/json";
+            let told = door.curl(&["-d", &body, "-H", json, &url, "-w", " %{http_code}"]);
             assert!(told.contains("jsonrpc"), "{told}");
             told
         };
@@ -59,29 +51,34 @@ async fn a_download_is_told_over_websocket_as_it_goes() {
     let (door, origin) = (Door::open(), Origin::start());
     let direct = door.upstream_of("aria2").unwrap().replace("http://", "");
     let through = format!("aria2.localhost:{}", door.port());
-    let mut told = Vec::new();
-    for (name, authority, port) in [
-        ("direct", &direct, direct.rsplit(':').next().unwrap().parse().unwrap()),
-        ("through", &through, door.port()),
-    ] {
+    let listen = async |authority: &str, port| {
         let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let url = format!("ws://{authority}/jsonrpc");
-        let (mut talk, _) = tokio_tungstenite::client_async(url, socket).await.unwrap();
-        let file = format!("http://{}/1000000", origin.address);
-        let add = call("add", "aria2.addUri", json!([[file], { "out": name }]));
-        talk.send(Message::text(add)).await.unwrap();
-        told.push(heard(&mut talk).await);
-    }
-    assert_eq!(told[0], told[1]);
-    assert_eq!(told[1], ["added", "aria2.onDownloadComplete", "aria2.onDownloadStart"]);
+        tokio_tungstenite::client_async(url, socket).await.unwrap().0
+    };
+    let mut adder = listen(&direct, direct.rsplit(':').next().unwrap().parse().unwrap()).await;
+    let mut listener = listen(&through, door.port()).await;
+    // What is said after an answer is heard by whoever was answered.
+    listener.send(Message::text(call("there", "aria2.getVersion", json!([])))).await.unwrap();
+    listener.next().await.unwrap().unwrap();
+    let file = format!("http://{}/1000000", origin.address);
+    // By aria2's own door, for the demo's aria2 may fetch nothing from this machine.
+    adder.send(Message::text(call("add", "aria2.addUri", json!([[file]])))).await.unwrap();
+    assert_eq!(heard(&mut listener, 2).await, ["aria2.onDownloadComplete", "aria2.onDownloadStart"]);
+    assert_eq!(heard(&mut adder, 3).await[0], "added");
+
+    listener.send(Message::text(call("add", "aria2.addUri", json!([[file]])))).await.unwrap();
+    let refused = listener.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(refused.contains("not-offered") && refused.contains("private_targets"), "{refused}");
 }
 
-/// What came until the download was complete; an answer and a notification may overtake each other.
+/// So many messages, sorted; an answer and a notification may overtake each other.
 async fn heard(
     talk: &mut (impl StreamExt<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin),
+    messages: usize,
 ) -> Vec<String> {
     let mut heard = Vec::new();
-    while heard.len() < 3 {
+    while heard.len() < messages {
         let message = tokio::time::timeout(Duration::from_secs(20), talk.next()).await;
         let Message::Text(text) = message.unwrap().unwrap().unwrap() else { continue };
         let news: Value = serde_json::from_str(&text).unwrap();

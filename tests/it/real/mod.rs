@@ -2,7 +2,7 @@
 //! configuration. A test whose component is missing says so in one line; where nothing may be skipped it fails.
 
 mod aria2;
-mod browser;
+pub mod browser;
 mod certs;
 mod cockpit;
 mod constraints;
@@ -27,7 +27,7 @@ use std::path::PathBuf;
 pub fn needs(program: &str) -> Option<PathBuf> {
     let given = match program {
         "chromium" => std::env::var_os("ZTGATE_TEST_CHROMIUM").map(PathBuf::from),
-        "copyparty" | "wsgidav" => venv().map(|venv| venv.join("bin").join(program)),
+        "aria2p" | "copyparty" | "wsgidav" => venv().map(|venv| venv.join("bin").join(program)),
         _ => None,
     };
     let found = given.filter(|path| path.is_file()).or_else(|| on_the_path(program));
@@ -42,7 +42,7 @@ pub fn needs(program: &str) -> Option<PathBuf> {
 }
 
 /// Where tests/run puts what comes from PyPI.
-fn venv() -> Option<PathBuf> {
+pub fn venv() -> Option<PathBuf> {
     let own = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-venv");
     Some(std::env::var_os("ZTGATE_TEST_VENV").map_or_else(own, PathBuf::from)).filter(|venv| venv.is_dir())
 }

@@ -1,6 +1,6 @@
 //! Programs that a test starts, asks and ends.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -89,8 +89,13 @@ pub fn say(command: &mut Command) -> String {
 /// That command where those names lead to loopback. Libc knows `localhost` only, so it gets a hosts file in a mount
 /// namespace of its own.
 pub fn knowing(names: &[&str], folder: &Path, program: &Path) -> Command {
+    knowing_at(Ipv4Addr::LOCALHOST, names, folder, program)
+}
+
+/// The same where those names lead to another address.
+pub fn knowing_at(address: Ipv4Addr, names: &[&str], folder: &Path, program: &Path) -> Command {
     let hosts = folder.join("hosts");
-    std::fs::write(&hosts, format!("127.0.0.1 localhost {}\n", names.join(" "))).unwrap();
+    std::fs::write(&hosts, format!("127.0.0.1 localhost\n{address} {}\n", names.join(" "))).unwrap();
     let mut command = Command::new("unshare");
     command
         .args(["--user", "--map-root-user", "--mount", "sh", "-c"])

@@ -30,6 +30,23 @@ impl AuditView<'_> {
         }
     }
 
+    /// Waits until the records of a service say exactly this, oldest first, as sentences: `red-phone added http://… as 2089…`,
+    /// `kids-tablet tried aria2.pause: … (no-rule)`, `laptop POST /jsonrpc` where nothing was done.
+    pub async fn tells(&self, service: &str, lines: &[impl AsRef<str>]) {
+        let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+        let begin = Instant::now();
+        loop {
+            let records = self.records();
+            let of_it = records.iter().filter(|record| record.service.as_deref() == Some(service));
+            let have: Vec<String> = of_it.map(|record| self.sentence(record)).collect();
+            if have == lines {
+                return;
+            }
+            assert!(begin.elapsed() < SOON, "the log tells\n{have:#?}\nand not\n{lines:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits for a record that fits.
     pub async fn record(&self, fits: impl Fn(&Record) -> bool) -> Record {
         let begin = Instant::now();
@@ -62,9 +79,26 @@ impl AuditView<'_> {
         entries.map(record).collect()
     }
 
+    fn sentence(&self, record: &Record) -> String {
+        let (method, path) = (record.method.as_deref(), record.path.as_deref());
+        let plain = || format!("{} {}", method.unwrap_or("-"), path.unwrap_or("-"));
+        let deed = record.deed.as_deref().map_or_else(plain, str::to_owned);
+        let refused = match record.verdict {
+            Verdict::Allow => String::new(),
+            Verdict::Refuse(code) => format!(" ({code})"),
+        };
+        let times = if record.count > 1 { format!(" ×{}", record.count) } else { String::new() };
+        format!("{} {deed}{refused}{times}", self.who(record))
+    }
+
+    fn who(&self, record: &Record) -> String {
+        let name = |id| self.plan.name_of(id).map_or_else(|| id.to_string(), str::to_owned);
+        record.member.map_or_else(|| record.address.to_string(), name)
+    }
+
     fn line(&self, record: &Record) -> String {
         let name = |id| self.plan.name_of(id).map_or_else(|| id.to_string(), str::to_owned);
-        let who = record.member.map_or_else(|| record.address.to_string(), name);
+        let who = self.who(record);
         let mut line = match record.verdict {
             Verdict::Allow => format!("{who} allow"),
             Verdict::Refuse(code) => format!("{who} refuse {code}"),

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::plan::ZONE;
 use super::wire::{Head, Wire};
 use super::{Live, SOON};
+
+/// Where [`Device::door`] is: beside the gateway, so that the port can be the same.
+pub const DOOR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// One device of a world.
 #[derive(Clone, Copy)]
@@ -110,6 +113,23 @@ impl<'a> Device<'a> {
     /// The start of a TLS connection: what is sent on it is the handshake.
     pub async fn open_https(&self) -> Wire {
         Wire::new(self.connect(self.world.ports.https).await)
+    }
+
+    /// A door for programs that cannot choose their source address: who connects to this port at [`DOOR`] comes to the
+    /// gateway as this device.
+    pub async fn door(&self, port: u16) {
+        let (listener, source) = (TcpListener::bind((DOOR, port)).await.unwrap(), self.source);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let socket = TcpSocket::new_v4().unwrap();
+                    socket.bind(SocketAddr::new(source, 0)).unwrap();
+                    if let Ok(mut gateway) = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await {
+                        let _ = tokio::io::copy_bidirectional(&mut stream, &mut gateway).await;
+                    }
+                });
+            }
+        });
     }
 
     /// Waits until it is refused with this code. What is under way in the moment of a cut is reset, and tells nothing.

@@ -4,7 +4,7 @@
 //! means something here; [`origin`] simulates the link layer below it.
 
 mod audit;
-mod device;
+pub mod device;
 pub mod h2;
 pub mod orders;
 mod origin;
@@ -111,6 +111,12 @@ impl World {
 
     pub fn allow(mut self, device: &str, service: &str) -> Self {
         self.plan.allow(device, service);
+        self
+    }
+
+    /// Lets a device in with a role, at a service whose kind has roles.
+    pub fn allow_as(mut self, device: &str, role: &str, service: &str) -> Self {
+        self.plan.allow_as(device, role, service);
         self
     }
 

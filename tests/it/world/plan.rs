@@ -1,6 +1,6 @@
 //! Who and what is in a world, and the files that an operator would write about it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt;
@@ -44,6 +44,8 @@ struct Service {
     upstream: Upstream,
     port: Option<u16>,
     allow: Vec<String>,
+    /// Who has which role, where the kind has roles.
+    roles: Vec<(String, String)>,
     lines: String,
 }
 
@@ -72,6 +74,7 @@ impl Plan {
             upstream: upstream.clone(),
             port: None,
             allow: Vec::new(),
+            roles: Vec::new(),
             lines: lines.to_owned(),
         });
     }
@@ -99,8 +102,15 @@ impl Plan {
         self.find(service).allow.push(who.to_owned());
     }
 
+    /// Whom a service lets in with that role.
+    pub fn allow_as(&mut self, who: &str, role: &str, service: &str) {
+        self.find(service).roles.push((role.to_owned(), who.to_owned()));
+    }
+
     pub fn disallow(&mut self, who: &str, service: &str) {
-        self.find(service).allow.retain(|allowed| allowed != who);
+        let service = self.find(service);
+        service.allow.retain(|allowed| allowed != who);
+        service.roles.retain(|(_, allowed)| allowed != who);
     }
 
     fn find(&mut self, service: &str) -> &mut Service {
@@ -171,11 +181,11 @@ impl Plan {
             Some(lines) => write!(config, "\n[dns]\nport = {}\n{lines}\n", ports.dns).unwrap(),
             None => config.push_str("\n[dns]\nenabled = false\n"),
         }
-        for Service { name, upstream, port, allow, lines } in &self.services {
-            let (scheme, port) = (upstream.scheme(), port.unwrap());
+        for service @ Service { name, upstream, port, lines, .. } in &self.services {
+            let (scheme, port, allow) = (upstream.scheme(), port.unwrap(), service.allow());
             write!(
                 config,
-                "\n[service.{name}]\nupstream = \"{scheme}://127.0.0.1:{port}\"\nallow = {allow:?}\n{lines}\n"
+                "\n[service.{name}]\nupstream = \"{scheme}://127.0.0.1:{port}\"\nallow = {allow}\n{lines}\n"
             )
             .unwrap();
         }
@@ -187,6 +197,21 @@ impl Plan {
         std::fs::write(folder.join("ztgate.toml"), config).unwrap();
         std::fs::write(folder.join("policy/devices.toml"), devices).unwrap();
         secret_file(folder, "token", TOKEN);
+    }
+}
+
+impl Service {
+    /// As the configuration says it: a list, or lists by role.
+    fn allow(&self) -> String {
+        if self.roles.is_empty() {
+            return format!("{:?}", self.allow);
+        }
+        let mut lists = BTreeMap::<&str, Vec<&str>>::new();
+        for (role, who) in &self.roles {
+            lists.entry(role).or_default().push(who);
+        }
+        let lists: Vec<String> = lists.iter().map(|(role, list)| format!("{role} = {list:?}")).collect();
+        format!("{{ {} }}", lists.join(", "))
     }
 }
 

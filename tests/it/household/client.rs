@@ -1,0 +1,38 @@
+//! aria2p, a client that people use, as it is.
+
+use std::path::Path;
+
+use crate::real::process::{knowing_at, say};
+use crate::real::{needs, venv};
+use crate::world::device::DOOR;
+
+use super::Home;
+use super::daemon::SECRET;
+
+/// Of how many downloads aria2p heard from beginning to end, in that many seconds, after its calls with each secret.
+async fn aria2p(secrets: &[&str], seconds: u32) -> Option<u32> {
+    needs("aria2p")?;
+    let home = Home::new().await?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/household/client.py");
+    let port = home.world.http_port();
+    home.world.from("laptop").door(port).await;
+    let python = venv().unwrap().join("bin/python");
+    let mut command = knowing_at(DOOR, &["aria2.home.arpa"], home.world.folder(), &python);
+    command.arg(script).args(["http://aria2.home.arpa", &port.to_string(), &home.link(1000)]);
+    command.arg(seconds.to_string()).args(secrets);
+    let said = tokio::task::block_in_place(|| say(&mut command));
+    Some(said.trim().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aria2p_works_with_no_secret_any_secret_and_the_right_one() {
+    let Some(told) = aria2p(&["", "dummy", SECRET], 0).await else { return };
+    assert!(told > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: cargo test --test it -- --ignored aria2p"]
+async fn aria2p_is_told_the_news_for_minutes() {
+    let Some(told) = aria2p(&["dummy"], 150).await else { return };
+    assert!(told > 200, "{told}");
+}

@@ -1,0 +1,68 @@
+//! A real `aria2c` of a test's own, and what it says when it is asked without the gateway.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::real::needs;
+use crate::real::process::{Running, free_port};
+use crate::world::Wire;
+
+pub const SECRET: &str = "a-secret-of-the-tests";
+
+/// A running aria2. It ends when it is dropped.
+pub struct Daemon {
+    pub process: Running,
+    pub address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Daemon {
+    /// With more options of its own; `None` where there is no aria2c.
+    pub fn start(options: &[&str]) -> Option<Self> {
+        let program = needs("aria2c")?;
+        let folder = tempfile::tempdir().unwrap();
+        let address = free_port();
+        let mut command = Command::new(program);
+        command
+            .args(["--no-conf", "--enable-rpc", "--enable-dht=false", "--bt-enable-lpd=false"])
+            .arg(format!("--rpc-listen-port={}", address.port()))
+            .arg(format!("--rpc-secret={SECRET}"))
+            .arg(format!("--dir={}", folder.path().display()))
+            // A test that is killed leaves nobody behind.
+            .arg(format!("--stop-with-process={}", std::process::id()))
+            .args(options);
+        let log = folder.path().join("aria2.log");
+        Some(Self { process: Running::until_it_listens(&mut command, address, &log), address, folder })
+    }
+
+    /// Where its downloads go.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The result of a call that is made without the gateway.
+    pub async fn call(&self, method: &str, params: Value) -> Value {
+        let mut all = vec![json!(format!("token:{SECRET}"))];
+        all.extend(params.as_array().unwrap().iter().cloned());
+        let body = json!({ "jsonrpc": "2.0", "id": "test", "method": method, "params": all }).to_string();
+        let (status, answer) = self.post(&body).await;
+        assert_eq!(status, 200, "{answer}");
+        serde_json::from_str::<Value>(&answer).unwrap()["result"].clone()
+    }
+
+    /// What it answers to a body as it is.
+    pub async fn post(&self, body: &str) -> (u16, String) {
+        let mut wire = Wire::new(TcpStream::connect(self.address).await.unwrap());
+        let length = body.len();
+        wire.send(format!("POST /jsonrpc HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"))
+            .await;
+        let head = wire.head().await.expect("an answer of aria2's");
+        let body = wire.body(&head).await.expect("a whole one");
+        (head.status(), String::from_utf8(body).unwrap())
+    }
+}
