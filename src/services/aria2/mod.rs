@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_message_fits_into_memory() {
         let longest = |size| open([("max_request_size", Setting::Size(size))].into_iter().collect());
-        assert!(longest(64 << 20).is_ok());
-        assert_eq!(longest((64 << 20) + 1).unwrap_err().key, "max_request_size");
+        assert!(longest(32 << 20).is_ok());
+        assert_eq!(longest((32 << 20) + 1).unwrap_err().key, "max_request_size");
     }
 }
