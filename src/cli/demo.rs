@@ -107,13 +107,7 @@ fn banner(demo: &Demo, ports: Ports, style: Style) -> String {
         (format!("https://films.localhost:{tls}/"), "with TLS, by a CA not trusted yet"),
     ];
     if demo.samples.aria2().is_some() {
-        open.insert(
-            2,
-            (
-                format!("http://aria2.localhost:{laptop}/jsonrpc"),
-                "aria2, for its apps: may add, and change nothing",
-            ),
-        );
+        open.insert(2, (format!("http://aria2.localhost:{laptop}/jsonrpc"), "aria2, for apps: may add"));
     }
     let mut others = vec![
         (format!("http://chat.localhost:{tablet}/"), format!("{TABLET}: may chat")),

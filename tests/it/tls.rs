@@ -151,7 +151,7 @@ async fn the_trust_page_tells_who_vouches_for_what_is_served() {
         ("staging's", acme(STAGING, ""), Some((&good, STAGING)), NOBODY),
         ("a server's of the house", acme(OWN, "ca = \"certificate.pem\"\n"), Some((&good, OWN)), NOBODY),
         ("none yet", acme(OWN, ""), None, OURS),
-        ("one that ended", acme(OWN, ""), Some((&ended, OWN)), OURS),
+        ("one that ended", acme(OWN, ""), Some((&ended, OWN)), ALL),
     ] {
         let draft = World::new().member("red-phone").gateway_lines(&lines);
         good.write(draft.folder());

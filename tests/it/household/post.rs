@@ -293,8 +293,8 @@ async fn a_secret_that_changes_is_read_anew() {
 /// Messages are held to be judged, and memory is finite: one member fills its own half.
 #[tokio::test]
 async fn unfinished_messages_fill_no_more_than_their_share() {
-    let world = household(down(), "max_request_size = \"64M\"").start().await;
-    let head = "POST /jsonrpc HTTP/1.1\r\nHost: aria2.home.arpa\r\nContent-Length: 60000000\r\n\r\n";
+    let world = household(down(), "max_request_size = \"32M\"").start().await;
+    let head = "POST /jsonrpc HTTP/1.1\r\nHost: aria2.home.arpa\r\nContent-Length: 30000000\r\n\r\n";
     let piece = vec![b' '; 1 << 20];
     let phone = world.from("red-phone");
     let (mut first, mut second) = (phone.open().await, phone.open().await);

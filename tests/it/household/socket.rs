@@ -246,7 +246,7 @@ async fn a_message_that_is_too_long_is_answered_and_ends_the_conversation() {
 /// Messages are held until they are whole, and memory is finite.
 #[tokio::test]
 async fn unfinished_messages_fill_no_more_than_their_share() {
-    let Some(home) = Home::with(&[], "max_request_size = \"64M\"").await else { return };
+    let Some(home) = Home::with(&[], "max_request_size = \"32M\"").await else { return };
     let mut hoards = Vec::new();
     for _ in 0..3 {
         let mut socket = Socket::open(&home.world, "red-phone").await;
