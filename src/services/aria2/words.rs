@@ -44,7 +44,9 @@ pub fn unanswered(method: &'static Method, about: &str) -> Option<Deed> {
 /// A call that was not passed on, by the name that the device gave it.
 pub fn refused(call: &str, refusal: &Refusal) -> Deed {
     let call = clean(call, 64);
-    let text = format!("tried {call}: {}", refusal.text);
+    // An app is told of what, which here stands before.
+    let why = refusal.text.strip_prefix(&*call).map_or(&*refusal.text, str::trim_start);
+    let text = format!("tried {call}: {why}");
     Deed { text: clean(&text, LONGEST).into(), call: call.into(), refused: Some(refusal.code) }
 }
 

@@ -48,11 +48,11 @@ async fn each_role_may_what_it_may_and_is_told_what_it_may_not() {
         .tells(
             "aria2",
             &[
-                "kids-tablet tried aria2.addUri: aria2.addUri needs the role add; you have watch (no-rule)",
-                "red-phone tried aria2.pause: aria2.pause needs the role manage; you have add (no-rule)",
-                "laptop tried aria2.changeGlobalOption: aria2.changeGlobalOption needs the role admin; you have \
+                "kids-tablet tried aria2.addUri: needs the role add; you have watch (no-rule)",
+                "red-phone tried aria2.pause: needs the role manage; you have add (no-rule)",
+                "laptop tried aria2.changeGlobalOption: needs the role admin; you have \
                  manage (no-rule)",
-                "laptop tried aria2.shutdown: aria2.shutdown needs the role admin; you have manage (no-rule)",
+                "laptop tried aria2.shutdown: needs the role admin; you have manage (no-rule)",
                 &format!("red-phone added {link} as {gid}"),
                 "kids-tablet POST /jsonrpc",
                 &format!("laptop paused {gid}"),
@@ -128,7 +128,7 @@ async fn many_calls_are_judged_one_by_one_and_answered_in_their_places() {
         .tells(
             "aria2",
             &[
-                "red-phone tried aria2.pauseAll: aria2.pauseAll needs the role manage; you have add (no-rule)".to_owned(),
+                "red-phone tried aria2.pauseAll: needs the role manage; you have add (no-rule)".to_owned(),
                 "red-phone sent no call: expected a call: an object with id, method and params (bad-request)".to_owned(),
                 "red-phone tried aria2.addUri: no folder may be chosen; name those that may as dirs = { … } for this service \
                  in ztgate.toml (not-offered)"

@@ -82,7 +82,7 @@ async fn by_post_a_silent_aria2_is_an_error_within_its_time() {
         assert!(answers.get(1).is_none_or(|second| second["error"]["data"]["refusal"] == "no-rule"));
     }
     let asked = "red-phone asked to add https://example.org/a.iso, no answer (upstream-slow)";
-    let tried = "red-phone tried aria2.shutdown: aria2.shutdown needs the role admin; you have add (no-rule)";
+    let tried = "red-phone tried aria2.shutdown: needs the role admin; you have add (no-rule)";
     world
         .audit()
         .tells(

@@ -185,8 +185,7 @@ async fn the_log_tells_each_deed_when_it_is_done() {
         format!("laptop added {link} as {gid}"),
         format!("laptop removed {gid}"),
         "laptop could not pause 0000000000000001: GID 0000000000000001 is not found".to_owned(),
-        "laptop tried aria2.changeGlobalOption: aria2.changeGlobalOption needs the role admin; you have manage (no-rule)"
-            .to_owned(),
+        "laptop tried aria2.changeGlobalOption: needs the role admin; you have manage (no-rule)".to_owned(),
     ];
     home.world.audit().tells("aria2", &told).await;
     drop(socket);

@@ -79,7 +79,7 @@ fn a_missing_role_is_told_as_an_error_that_aria2_does_not_have() {
     );
     assert_eq!(replied(&ruling), (403, expected));
     assert_eq!(ruling.forward, None);
-    assert_eq!(texts(&ruling.deeds), ["tried aria2.pause: aria2.pause needs the role manage; you have add"]);
+    assert_eq!(texts(&ruling.deeds), ["tried aria2.pause: needs the role manage; you have add"]);
     assert_eq!((&*ruling.deeds[0].call, ruling.deeds[0].refused), ("aria2.pause", Some(RefusalCode::NoRule)));
 }
 
