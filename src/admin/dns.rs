@@ -18,8 +18,9 @@ use super::server::{Problem, State};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum PushOrder {
-    /// Tells the controller what is wanted, if it still has what was shown, and keeps it told.
-    Push { shown: NetworkDns },
+    /// Tells the controller what is wanted, if that is still what was agreed to and it still has what was shown, and keeps
+    /// it told.
+    Push { shown: NetworkDns, agreed: NetworkDns },
     /// Keeps it no longer; with `clear`, has members told nothing if what is there is the gateway's own.
     Stop { clear: bool },
 }
@@ -43,7 +44,7 @@ pub(super) async fn order(
         Problem(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
     })?;
     let done = match order {
-        PushOrder::Push { shown } => state.push.push(shown, by).await,
+        PushOrder::Push { shown, agreed } => state.push.push(shown, agreed, by).await,
         PushOrder::Stop { clear } => state.push.stop(clear, by).await,
     };
     done.map(Json).map_err(problem)

@@ -50,7 +50,13 @@ impl Inner {
             network: config.network,
             own: overlay.own,
             device: overlay.device.clone(),
-            serving: Serving { enabled: config.dns.enabled, port: config.dns.port, addresses, silent },
+            serving: Serving {
+                enabled: config.dns.enabled,
+                port: config.dns.port,
+                addresses,
+                silent,
+                alone: config.dns.forward.as_ref().is_some_and(Vec::is_empty),
+            },
         }
     }
 }

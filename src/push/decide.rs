@@ -19,6 +19,8 @@ pub struct Serving {
     pub addresses: Vec<IpAddr>,
     /// Where it should and does not.
     pub silent: Vec<Silent>,
+    /// Whether it has nobody to ask about names that are not in the zone: `forward = []`.
+    pub alone: bool,
 }
 
 /// A socket that could not be had.
@@ -127,7 +129,7 @@ mod tests {
             network: NETWORK.parse().unwrap(),
             own: "5e02d9cb41".parse().ok(),
             device: None,
-            serving: Serving { enabled: true, port: 53, addresses, silent: Vec::new() },
+            serving: Serving { enabled: true, port: 53, addresses, ..Serving::default() },
         }
     }
 

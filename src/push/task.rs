@@ -83,6 +83,8 @@ pub enum Request {
     Push {
         /// What the person was shown as being there.
         shown: NetworkDns,
+        /// What the person said yes to.
+        agreed: NetworkDns,
         by: Actor,
         reply: Reply,
     },
@@ -113,12 +115,18 @@ impl Pusher {
         self.ask(Request::Look).await
     }
 
-    /// Tells the controller what is wanted, if it still has what was shown, and keeps it told from now on.
+    /// Tells the controller what was agreed to, if that is still what is wanted and the controller still has what was
+    /// shown, and keeps it told from now on.
     ///
     /// # Errors
     /// It was not done, in words for the terminal.
-    pub async fn push(&self, shown: NetworkDns, by: Actor) -> Result<Outcome, OrderError> {
-        self.ask(|reply| Request::Push { shown, by, reply }).await?
+    pub async fn push(
+        &self,
+        shown: NetworkDns,
+        agreed: NetworkDns,
+        by: Actor,
+    ) -> Result<Outcome, OrderError> {
+        self.ask(|reply| Request::Push { shown, agreed, by, reply }).await?
     }
 
     /// Keeps it no longer.
@@ -273,8 +281,8 @@ impl Keeper {
                 let look = self.look(memory).await;
                 let _ = reply.send(look);
             }
-            Request::Push { shown, by, reply } => {
-                let outcome = self.push(memory, shown, by).await;
+            Request::Push { shown, agreed, by, reply } => {
+                let outcome = self.push(memory, shown, &agreed, by).await;
                 let _ = reply.send(outcome);
             }
             Request::Stop { clear, by, reply } => {
@@ -298,8 +306,21 @@ impl Keeper {
         Look { wanted: wanted(&facts).map_err(|why| why.to_string()), facts, found, kept: memory.kept, ours }
     }
 
-    async fn push(&self, memory: &mut Memory, shown: NetworkDns, by: Actor) -> Result<Outcome, OrderError> {
+    async fn push(
+        &self,
+        memory: &mut Memory,
+        shown: NetworkDns,
+        agreed: &NetworkDns,
+        by: Actor,
+    ) -> Result<Outcome, OrderError> {
         let wanted = wanted(&(self.facts)()).map_err(|why| OrderError::declined(why.to_string()))?;
+        if !wanted.says_same(agreed) {
+            let text = format!(
+                "what devices should be told has changed meanwhile: it is {wanted} now, and you said yes to {agreed}; \
+                 nothing was changed. Look again: ztgate dns push"
+            );
+            return Err(OrderError::declined(text));
+        }
         self.write(memory, &shown, &wanted).await.map_err(OrderError::from)?;
         self.fault(None);
         self.show(Standing::InStep, Some(wanted.clone()), wanted.clone());

@@ -21,14 +21,23 @@ impl Live {
         admin::get(&admin::socket(&self.state_dir()), "/dns/push").await.unwrap()
     }
 
+    async fn look_until_wanted_is_other_than(&self, before: &Look) {
+        let begin = Instant::now();
+        while self.look_at_push().await.wanted == before.wanted {
+            assert!(begin.elapsed() < SOON * 4, "still {before:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn push_order(&self, order: PushOrder) -> Result<Outcome, AdminError> {
         admin::order(&admin::socket(&self.state_dir()), "/dns/push", &order, None).await
     }
 
     /// As a person who says yes to what is shown.
     async fn push(&self) -> Outcome {
-        let shown = self.look_at_push().await.found.unwrap();
-        self.push_order(PushOrder::Push { shown }).await.unwrap()
+        let look = self.look_at_push().await;
+        let order = PushOrder::Push { shown: look.found.unwrap(), agreed: look.wanted.unwrap() };
+        self.push_order(order).await.unwrap()
     }
 
     /// What the controller has members told.
@@ -65,6 +74,13 @@ impl Live {
 
 fn at(servers: &[&str]) -> Value {
     json!({"domain": "home.arpa", "servers": servers})
+}
+
+/// The order of a person who saw nothing there, and these servers to come.
+fn onto_nothing(servers: &[&str]) -> PushOrder {
+    let servers = servers.iter().map(|server| server.parse().unwrap()).collect();
+    let agreed = NetworkDns { domain: "home.arpa".to_owned(), servers, odd: Vec::new() };
+    PushOrder::Push { shown: NetworkDns::default(), agreed }
 }
 
 /// What was recorded about the setting, and by whom, without whom it was.
@@ -131,7 +147,7 @@ async fn what_somebody_else_set_is_left_alone_until_a_person_says_yes() {
     assert_eq!((world.told_dns(), world.network_writes()), (theirs.clone(), 1));
 
     // What is not what the person was shown is not replaced either.
-    let stale = world.push_order(PushOrder::Push { shown: NetworkDns::default() }).await.unwrap_err();
+    let stale = world.push_order(onto_nothing(&["127.0.0.1"])).await.unwrap_err();
     assert!(
         matches!(&stale, AdminError::Declined(why) if why.contains("changed at the controller")),
         "{stale}"
@@ -146,12 +162,25 @@ async fn what_somebody_else_set_is_left_alone_until_a_person_says_yes() {
 }
 
 #[tokio::test]
+async fn what_changed_after_it_was_shown_is_not_told_in_its_place() {
+    let world = home().await;
+    let look = world.look_at_push().await;
+    world.overlay_has(&["127.0.0.2"]);
+    world.look_until_wanted_is_other_than(&look).await;
+    let order = PushOrder::Push { shown: look.found.unwrap(), agreed: look.wanted.unwrap() };
+    let no = world.push_order(order).await.unwrap_err();
+    assert!(matches!(&no, AdminError::Declined(why) if why.contains("home.arpa at 127.0.0.2 now")), "{no}");
+    assert!(!world.look_at_push().await.kept);
+    assert_eq!(world.network_writes(), 0);
+}
+
+#[tokio::test]
 async fn a_kill_between_telling_and_remembering_forgets_nothing() {
     let mut world = home().await;
     world.network().fail_writes(Some(WriteFault::Slow(SOON * 10)));
     let socket = admin::socket(&world.state_dir());
     let asking = tokio::spawn(async move {
-        let order = PushOrder::Push { shown: NetworkDns::default() };
+        let order = onto_nothing(&["127.0.0.1"]);
         admin::order::<Outcome>(&socket, "/dns/push", &order, None).await
     });
     world.dns_becomes(&at(&["127.0.0.1"])).await;
@@ -172,7 +201,7 @@ async fn two_writes_of_unknown_end_leave_what_is_there_ours() {
     world.network().fail_writes(Some(WriteFault::Slow(SOON * 10)));
     let socket = admin::socket(&world.state_dir());
     let asking = tokio::spawn(async move {
-        let order = PushOrder::Push { shown: NetworkDns::default() };
+        let order = onto_nothing(&["127.0.0.1"]);
         admin::order::<Outcome>(&socket, "/dns/push", &order, None).await
     });
     world.dns_becomes(&at(&["127.0.0.1"])).await;
@@ -201,14 +230,13 @@ async fn two_writes_of_unknown_end_leave_what_is_there_ours() {
 async fn where_it_cannot_be_done_nothing_is_changed_and_the_reason_said() {
     let world = home().await;
     world.network().fail_writes(Some(WriteFault::Ignored));
-    let shown = NetworkDns::default;
-    let no = world.push_order(PushOrder::Push { shown: shown() }).await.unwrap_err();
+    let no = world.push_order(onto_nothing(&["127.0.0.1"])).await.unwrap_err();
     assert!(matches!(&no, AdminError::Declined(why) if why.contains("nothing there where")), "{no}");
     assert!(!world.look_at_push().await.kept, "a push that failed is not kept");
     world.network().fail_writes(None);
 
     world.controller_fails(Fault::Down);
-    let away = world.push_order(PushOrder::Push { shown: shown() }).await.unwrap_err();
+    let away = world.push_order(onto_nothing(&["127.0.0.1"])).await.unwrap_err();
     assert!(matches!(away, AdminError::Refused(_)), "{away}");
     assert!(world.look_at_push().await.found.is_err());
     world.network().fail(None);
@@ -218,7 +246,7 @@ async fn where_it_cannot_be_done_nothing_is_changed_and_the_reason_said() {
 #[tokio::test]
 async fn a_gateway_without_dns_pushes_nothing() {
     let world = World::new().member("red-phone").start().await;
-    let no = world.push_order(PushOrder::Push { shown: NetworkDns::default() }).await.unwrap_err();
+    let no = world.push_order(onto_nothing(&["127.0.0.1"])).await.unwrap_err();
     assert!(matches!(&no, AdminError::Declined(why) if why.contains("DNS is off here")), "{no}");
     assert_eq!(world.network_writes(), 0);
 }

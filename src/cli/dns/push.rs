@@ -133,13 +133,19 @@ impl Plan {
         if port != PORT {
             warnings.push(format!("devices ask port {PORT} only, and DNS is on {port} here: lead it there, or take port out of [dns]"));
         }
+        if look.facts.serving.alone {
+            let words = "nobody is asked about other names (forward = [] in [dns]), and an Android phone sends every name here: \
+                         it loses all of the others";
+            warnings.push(words.to_owned());
+        }
         let left_out = look.facts.serving.addresses.len().saturating_sub(wanted.servers.len());
         if left_out > 0 {
             let most = NetworkDns::MOST_SERVERS;
             warnings.push(format!("ZeroTier tells devices of {most} servers, so {left_out} are left out"));
         }
         Ok(Self {
-            order: (!same || !look.kept).then(|| PushOrder::Push { shown: found.clone() }),
+            order: (!same || !look.kept)
+                .then(|| PushOrder::Push { shown: found.clone(), agreed: wanted.clone() }),
             question: if same {
                 "It says so already. Keep it in step with the gateway's addresses?"
             } else {
@@ -247,7 +253,7 @@ pub mod tests {
                     enabled: true,
                     port: 53,
                     addresses: wanted.servers.clone(),
-                    silent: Vec::new(),
+                    ..Serving::default()
                 },
             },
             wanted: Ok(wanted),
@@ -270,7 +276,7 @@ pub mod tests {
         + domain  home.arpa
         + server  10.147.20.1
         + server  fd5e:2d9:cb41:c0ff:ee99:935e:2d9:cb41
-        => Some(Push { shown: NetworkDns { domain: "", servers: [], odd: [] } })
+        => Some(Push { shown: NetworkDns { domain: "", servers: [], odd: [] }, agreed: NetworkDns { domain: "home.arpa", servers: [10.147.20.1, fd5e:2d9:cb41:c0ff:ee99:935e:2d9:cb41], odd: [] } })
         "#);
     }
 
@@ -278,6 +284,7 @@ pub mod tests {
     fn a_foreign_value_is_said_to_be_lost() {
         let mut foreign = look();
         foreign.facts.serving.port = 5353;
+        foreign.facts.serving.alone = true;
         foreign.found =
             Ok(NetworkDns { odd: vec!["\u{1b}[2J".to_owned()], ..dns("home.arpa", &["10.147.20.9"]) });
         insta::assert_snapshot!(shown(&foreign, false), @r#"
@@ -288,7 +295,8 @@ pub mod tests {
         + server  fd5e:2d9:cb41:c0ff:ee99:935e:2d9:cb41
         ! somebody else set home.arpa at 10.147.20.9 "\u{1b}[2J" (no address), which devices lose
         ! devices ask port 53 only, and DNS is on 5353 here: lead it there, or take port out of [dns]
-        => Some(Push { shown: NetworkDns { domain: "home.arpa", servers: [10.147.20.9], odd: ["\u{1b}[2J"] } })
+        ! nobody is asked about other names (forward = [] in [dns]), and an Android phone sends every name here: it loses all of the others
+        => Some(Push { shown: NetworkDns { domain: "home.arpa", servers: [10.147.20.9], odd: ["\u{1b}[2J"] }, agreed: NetworkDns { domain: "home.arpa", servers: [10.147.20.1, fd5e:2d9:cb41:c0ff:ee99:935e:2d9:cb41], odd: [] } })
         "#);
     }
 

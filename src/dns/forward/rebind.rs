@@ -2,7 +2,8 @@
 //!
 //! A page opened from a hostile domain may ask that domain's name again and get an address of this house; its browser then
 //! takes the router or a service for the page's own server. So an answer from outside has no such address, and is no alias
-//! of a name of the house either: resolvers on devices ask for such a name themselves, and would be told.
+//! of a name of the house either: resolvers on devices ask for such a name themselves, and would be told. Nor does it rename
+//! a domain to one that has the house's names below it (DNAME), which resolvers follow for names that they were never told of.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 
 use hickory_proto::rr::rdata::SVCB;
 use hickory_proto::rr::rdata::svcb::SvcParamValue;
-use hickory_proto::rr::{Name, RData, Record};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use tokio::sync::watch;
 
 use crate::dns::special::special;
@@ -73,6 +75,7 @@ impl House {
             RData::CNAME(alias) => self.named(&alias.0),
             RData::HTTPS(service) => self.service(&service.0),
             RData::SVCB(service) => self.service(service),
+            RData::Unknown { code: RecordType::DNAME, rdata } => self.below(renamed_to(&rdata.anything)),
             _ => None,
         }
     }
@@ -82,6 +85,15 @@ impl House {
         let target = Some(&service.target_name).filter(|name| !name.is_root());
         let hint = || hints(service).find(|at| self.is_at(at)).map(Inside::Address);
         target.and_then(|name| self.named(name)).or_else(hint)
+    }
+
+    /// A domain that is renamed to this one has a name for each below it.
+    fn below(&self, target: Name) -> Option<Inside> {
+        let is_above = || {
+            self.names.iter().any(|domain| target.zone_of(domain))
+                || self.view(|view| target.zone_of(&view.zone))
+        };
+        self.named(&target).or_else(|| is_above().then(|| Inside::Name(target.clone())))
     }
 
     fn named(&self, name: &Name) -> Option<Inside> {
@@ -113,6 +125,14 @@ impl fmt::Display for Inside {
             Self::Name(name) => name.fmt(f),
         }
     }
+}
+
+/// Where a DNAME leads, which hickory leaves unread. What is no whole name without compression (RFC 6672, section 2.5)
+/// counts as the root: each resolver may make something else of it.
+fn renamed_to(rdata: &[u8]) -> Name {
+    let mut decoder = BinDecoder::new(rdata);
+    let target = Name::read(&mut decoder).ok().filter(|_| decoder.is_empty());
+    target.unwrap_or_else(Name::root)
 }
 
 /// A browser may connect to a hint before it asks for an address (RFC 9460, section 7.3).
@@ -176,7 +196,7 @@ fn wrapped_v4(segments: [u16; 8]) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
     use hickory_proto::rr::rdata::svcb::{IpHint, SvcParamKey};
-    use hickory_proto::rr::rdata::{A, AAAA, HTTPS};
+    use hickory_proto::rr::rdata::{A, AAAA, HTTPS, NULL};
 
     #[test]
     fn addresses_of_the_house_and_of_the_world() {
@@ -246,6 +266,31 @@ mod tests {
             ("in-addr.arpa.", false),
         ] {
             assert_eq!(names.include(&Name::from_ascii(name).unwrap()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_not_renamed_into_or_above_the_house() {
+        let house = House::new(&["lab.example.org".into()]);
+        for (rdata, way_in) in [
+            (&b"\x07example\x03net\x00"[..], None),
+            (b"\x03lan\x07example\x03net\x00", None),
+            (b"\x04home\x04ARPA\x00", Some("home.ARPA.")),
+            (b"\x02tv\x03lan\x00", Some("tv.lan.")),
+            (b"\x03lab\x07example\x03org\x00", Some("lab.example.org.")),
+            (b"\x07EXAMPLE\x03org\x00", Some("EXAMPLE.org.")),
+            (b"\x04arpa\x00", Some("arpa.")),
+            (b"\x00", Some(".")),
+            // Half of a name, one with something behind it, and pointers.
+            (b"\x07example\x03n", Some(".")),
+            (b"\x07example\x03net\x00\x00", Some(".")),
+            (b"\xc0\x0c", Some(".")),
+            (b"\x07example\xc0\x00", Some(".")),
+        ] {
+            let rdata = NULL::with(rdata.to_vec());
+            let rdata = RData::Unknown { code: RecordType::DNAME, rdata };
+            let said = house.way_in(&Record::from_rdata(Name::root(), 60, rdata.clone()));
+            assert_eq!(said.map(|inside| inside.to_string()).as_deref(), way_in, "{rdata:?}");
         }
     }
 

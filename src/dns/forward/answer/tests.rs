@@ -196,13 +196,37 @@ fn signatures_are_kept_for_who_wants_them() {
     assert_eq!(list(&Answer::new(&asked, received(), &none).answers), expected);
 }
 
+/// `old.example.org. DNAME` and that name, as it comes.
+fn renamed(to: &[u8]) -> Record {
+    let mut wire = vec![0, 7, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    wire.extend(b"\x03old\x07example\x03org\x00\x00\x27\x00\x01\x00\x00\x00\x3c\x00");
+    wire.push(to.len() as u8);
+    wire.extend(to);
+    Message::from_vec(&wire).unwrap().answers.remove(0)
+}
+
+#[test]
+fn a_domain_renamed_into_the_house_is_no_answer() {
+    let asked = question("www.old.example.org.", RecordType::A);
+    let to_the_house = vec![
+        renamed(b"\x04home\x04arpa\x00"),
+        alias("www.old.example.org.", "www.example.net."),
+        a("www.example.net.", 60, [9; 4]),
+    ];
+    let sent = message(ResponseCode::NoError, to_the_house, vec![]);
+    let answer = Answer::new(&asked, sent, &House::new(&[]));
+    assert!(answer.answers.is_empty());
+    assert_eq!(answer.private.map(|inside| inside.to_string()).as_deref(), Some("home.arpa."));
+
+    let asked = question("old.example.org.", RecordType::DNAME);
+    let sent = message(ResponseCode::NoError, vec![renamed(b"\x04home\x04arpa\x00")], vec![]);
+    assert!(Answer::new(&asked, sent, &House::new(&[])).answers.is_empty(), "asked for itself");
+}
+
 #[test]
 fn a_renamed_domain_comes_with_its_rule() {
-    // `old.example.org. DNAME example.net.`, and what it means for the name below.
-    let mut wire = vec![0, 7, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0];
-    wire.extend(b"\x03old\x07example\x03org\x00\x00\x27\x00\x01\x00\x00\x00\x3c\x00\x0d");
-    wire.extend(b"\x07example\x03net\x00");
-    let dname = Message::from_vec(&wire).unwrap().answers.remove(0);
+    let dname = renamed(b"\x07example\x03net\x00");
+    // What it means for the name below.
     let asked = question("www.old.example.org.", RecordType::A);
     let means = alias("www.old.example.org.", "www.example.net.");
     let received = vec![dname.clone(), means, a("www.example.net.", 60, [9; 4])];
