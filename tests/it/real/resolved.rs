@@ -1,5 +1,5 @@
 //! What `ztgate dns linux` prints, believed by the real systemd-resolved and by unbound, each in a network and a file system
-//! of its own.
+//! of its own; and unbound as a client of the gateway itself.
 //!
 //! Debian's package would take this machine's resolv.conf over, so `tests/run` does not install it; unpacked anywhere it
 //! does: `apt-get download systemd-resolved`, `dpkg -x`, and `ZTGATE_TEST_RESOLVED` for its path.
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::needs;
-use crate::world::{Live, World};
+use super::process::{Running, free_port};
+use crate::world::{Live, World, echo};
 
 /// The gateway's part: answers for the zone and for one address, at 127.0.0.1.
 const GATE: &str = r#"server:
@@ -115,4 +116,54 @@ async fn a_linux_device_finds_names_by_what_is_printed_for_it() {
     let folder = tempfile::tempdir().unwrap();
     printed(&world, folder.path(), "resolved").await;
     assert_eq!(asked(folder.path(), RESOLVED, &resolved), KNOWN);
+}
+
+/// A resolver between a device and the gateway: its caching, its own letters, TCP where it wants it.
+#[tokio::test]
+async fn unbound_finds_the_zone_at_the_gateway_itself() {
+    let (Some(unbound), Some(dig)) = (needs("unbound"), needs("dig")) else { return };
+    let world = World::new()
+        .member("red-phone")
+        .service("wiki", echo())
+        .allow("red-phone", "wiki")
+        .dns("forward = []")
+        .start()
+        .await;
+    let (folder, at) = (tempfile::tempdir().unwrap(), free_port());
+    let config = folder.path().join("unbound.conf");
+    let text = format!(
+        "server:\n interface: 127.0.0.1@{port}\n outgoing-interface: {source}\n do-not-query-localhost: no\n \
+         do-daemonize: no\n username: \"\"\n chroot: \"\"\n pidfile: \"\"\n use-syslog: no\n \
+         module-config: \"iterator\"\n use-caps-for-id: yes\n local-zone: \"home.arpa.\" nodefault\n \
+         local-zone: \"127.in-addr.arpa.\" nodefault\n\
+         forward-zone:\n name: \".\"\n forward-addr: 127.0.0.1@{gateway}\n\
+         remote-control:\n control-enable: no\n",
+        port = at.port(),
+        source = world.from("red-phone").source,
+        gateway = world.dns_port(),
+    );
+    std::fs::write(&config, text).unwrap();
+    let log = folder.path().join("unbound.log");
+    // The gateway runs on this test's own thread, too.
+    let said = tokio::task::spawn_blocking(move || {
+        let mut command = Command::new(unbound);
+        let running = Running::until_it_listens(command.arg("-d").arg("-c").arg(&config), at, &log);
+        let port = at.port().to_string();
+        let ask = |words: &[&str]| {
+            let mut command = Command::new(&dig);
+            command.args(["@127.0.0.1", "-p", &port, "+time=2", "+tries=2"]).args(words);
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let said = [
+            ask(&["wiki.home.arpa", "A", "+short"]),
+            ask(&["gate.home.arpa", "A", "+short", "+tcp"]),
+            ask(&["-x", "127.0.1.1", "+short"]),
+            ask(&["nosuch.home.arpa", "A"]),
+        ];
+        drop(running);
+        said
+    });
+    let said = said.await.unwrap();
+    assert_eq!(said[..3], ["127.0.0.1\n", "127.0.0.1\n", "red-phone.home.arpa.\n"]);
+    assert!(said[3].contains("status: NXDOMAIN"), "{}", said[3]);
 }
