@@ -23,6 +23,10 @@ pub fn torrent(file: &[u8], private: bool) -> Result<Option<String>, Refusal> {
                 // aria2 strips what stands around it (bittorrent_helper.cc).
                 targets::judge_inside(String::from_utf8_lossy(link).trim(), private)
             })?,
+            // Where the DHT is entered (BEP 5).
+            b"nodes" => value.each_text(&mut |host| {
+                targets::judge_inside(&format!("udp://{}", String::from_utf8_lossy(host).trim()), private)
+            })?,
             b"info" => name = value.get(b"name").map(|name| String::from_utf8_lossy(name).into_owned()),
             _ => {}
         }
@@ -127,6 +131,11 @@ pub fn metalink(file: &[u8], private: bool) -> Result<(), Refusal> {
     }
     let hides = |how: &str| Refusal::not_offered(format!("a metalink with {how}, in which links can hide"));
     let text = std::str::from_utf8(file).map_err(|_| hides("another encoding than UTF-8"))?;
+    // ASCII in UTF-16 is UTF-8 with zeros between, and aria2's parser tells it by its first bytes.
+    let is_text = |c: char| !c.is_control() || matches!(c, '\t' | '\n' | '\r');
+    if !text.chars().all(is_text) || !text.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
+        return Err(hides("another encoding than UTF-8"));
+    }
     let mut in_link = false;
     for (at, piece) in text.split('<').enumerate() {
         if at > 0 && in_link && !piece.starts_with('/') {
@@ -205,6 +214,7 @@ mod tests {
     fn a_torrent_may_not_ask_the_house() {
         for file in [
             of("announce", &text("http://192.168.1.1/set?dns=6.6.6.6")),
+            of("nodes", &format!("ll{}i6881eee", text("192.168.1.1"))),
             of("announce", &text("\n http://127.0.0.1:6800/")),
             of("announce-list", &format!("ll{}ee", text("udp://nas:80"))),
             of("url-list", &format!("l{}e", text("HTTP://[::1]/"))),
@@ -256,5 +266,9 @@ mod tests {
             assert!(metalink(part.as_bytes(), true).is_ok());
         }
         assert!(metalink(b"<url>\xff</url>", false).is_err());
+        // aria2 reads these, and all their letters are UTF-8 with zeros between.
+        let little: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = plain.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert!(metalink(&little, false).is_err() && metalink(&big, false).is_err());
     }
 }
