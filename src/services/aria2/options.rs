@@ -68,12 +68,14 @@ const OFFERED: &[(&str, Role, Value)] = &[
     ("bt-tracker-connect-timeout", Role::Add, Whole),
     ("bt-tracker-interval", Role::Add, Whole),
     ("bt-tracker-timeout", Role::Add, Whole),
-    ("check-integrity", Role::Add, Flag),
+    // Rewrites a file that is there.
+    ("check-integrity", Role::Manage, Flag),
     ("checksum", Role::Add, Digest),
     ("conditional-get", Role::Manage, Flag),
     ("connect-timeout", Role::Add, Whole),
     ("content-disposition-default-utf8", Role::Add, Flag),
-    ("continue", Role::Add, Flag),
+    // Rewrites a file that is there.
+    ("continue", Role::Manage, Flag),
     ("dir", Role::Add, Folder),
     ("dry-run", Role::Add, Flag),
     ("enable-http-keep-alive", Role::Add, Flag),
@@ -89,7 +91,7 @@ const OFFERED: &[(&str, Role, Value)] = &[
     ("ftp-type", Role::Add, OneOf(&["binary", "ascii"])),
     ("ftp-user", Role::Add, Line),
     ("gid", Role::Add, Gid),
-    ("hash-check-only", Role::Add, Flag),
+    ("hash-check-only", Role::Manage, Flag),
     ("header", Role::Add, Lines),
     ("http-accept-gzip", Role::Add, Flag),
     ("http-auth-challenge", Role::Add, Flag),
@@ -245,6 +247,8 @@ fn is_name(text: &str) -> bool {
     (1..=255).contains(&text.len())
         && !matches!(text, "." | "..")
         && !text.contains("${")
+        // Where another download keeps how far it is.
+        && !text.ends_with(".aria2")
         && !text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | ':'))
 }
 
@@ -330,7 +334,13 @@ mod tests {
 
     #[test]
     fn what_may_cost_a_file_takes_the_role_of_those_who_may_remove_it() {
-        for options in [r#"{"allow-overwrite":"true"}"#, r#"{"bt-remove-unselected-file":"true"}"#] {
+        for options in [
+            r#"{"allow-overwrite":"true"}"#,
+            r#"{"bt-remove-unselected-file":"true"}"#,
+            r#"{"check-integrity":"true"}"#,
+            r#"{"continue":"true"}"#,
+            r#"{"hash-check-only":"true"}"#,
+        ] {
             assert_eq!(told(options, Role::Add), Err(RefusalCode::NoRule));
             assert_eq!(told(options, Role::Manage).as_deref(), Ok(options));
         }
