@@ -69,7 +69,8 @@ impl Fold {
         let who = record.member.map_or(Who::Address(record.address), Who::Member);
         let is_call = record.deed.is_some() || record.method.as_deref() == Some(DNS);
         let call = record.method.clone().filter(|_| is_call);
-        let (service, deed) = (record.service.clone(), record.deed.clone());
+        let service = record.service.clone();
+        let deed = record.deed.clone().filter(|_| code >= RefusalCode::GatewayBusy);
         let key = Key { who, claimed: record.claimed, code, service, call, deed };
         match self.open.get_mut(&key) {
             Some(Some(repeats)) => {
@@ -183,10 +184,13 @@ mod tests {
         bench.push(Record { service: Some("wiki".into()), ..pending.clone() });
         bench.push(Record { claimed: "bcba17eef8".parse().ok(), ..pending.clone() });
         bench.push(Record { deed: Some("tried a".into()), ..pending.clone() });
+        for deed in ["asked to add a, no answer", "asked to add b, no answer"] {
+            bench.push(Record { deed: Some(deed.into()), ..refused("new-tv", RefusalCode::UpstreamDown) });
+        }
+        bench.push(allowed("red-phone"));
+        bench.push(allowed("red-phone"));
+        assert_eq!(bench.counts(), [1; 11]);
         bench.push(Record { deed: Some("tried b".into()), ..pending.clone() });
-        bench.push(allowed("red-phone"));
-        bench.push(allowed("red-phone"));
-        assert_eq!(bench.counts(), [1; 10]);
         bench.push(Record { path: Some("/other".into()), ..pending });
         assert_eq!(bench.counts(), [0u32; 0]);
     }

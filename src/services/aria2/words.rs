@@ -1,7 +1,7 @@
 //! What was done, in aria2's own trade, for records: no secrets, no characters that move, and short.
 
 use super::json::Json;
-use super::methods::{Method, Verb};
+use super::methods::{self, Method, Verb};
 use super::refusal::Refusal;
 use super::targets;
 use crate::services::Deed;
@@ -47,6 +47,8 @@ pub fn refused(call: &str, refusal: &Refusal) -> Deed {
     // An app is told of what, which here stands before.
     let why = refusal.text.strip_prefix(&*call).map_or(&*refusal.text, str::trim_start);
     let text = format!("tried {call}: {why}");
+    // Names of one's own making are one name in the log, or each would be a row of its own.
+    let call = if methods::find(&call).is_some() { call } else { "unknown".to_owned() };
     Deed { text: clean(&text, LONGEST).into(), call: call.into(), refused: Some(refusal.code) }
 }
 
