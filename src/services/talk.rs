@@ -33,7 +33,7 @@ pub trait Talk: fmt::Debug {
 }
 
 /// What becomes of a device's message.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub struct Ruling {
     /// What the service is to hear; nothing if none of it was allowed.
     pub forward: Option<Vec<u8>>,
@@ -41,6 +41,18 @@ pub struct Ruling {
     pub reply: Option<Reply>,
     /// What was refused, and what needs no answer to be known.
     pub deeds: Vec<Deed>,
+}
+
+/// What is forwarded holds the service's secret, and is not shown.
+impl fmt::Debug for Ruling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let forwarded = self.forward.as_ref().map(Vec::len);
+        f.debug_struct("Ruling")
+            .field("forwarded bytes", &forwarded)
+            .field("reply", &self.reply)
+            .field("deeds", &self.deeds)
+            .finish()
+    }
 }
 
 /// What a device is told by the gateway itself.

@@ -1,6 +1,7 @@
 //! A request on its way to a service: the head in one piece, then its body as it comes from the device.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -29,7 +30,6 @@ pub enum SendError {
 }
 
 /// One request: what it needs for its answer to be read, its head, and what is left of its body.
-#[derive(Debug)]
 pub struct Outgoing {
     pub asked: Asked,
     /// Whether it may be sent a second time when nobody can tell if the first was heard (RFC 9110, section 9.2.2).
@@ -48,6 +48,16 @@ pub struct Outgoing {
     unbidden: bool,
     /// All bytes that the service's socket took.
     progress: u64,
+}
+
+/// What waits to be written may hold a service's secret, and is not shown.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("asked", &self.asked)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A body, while it is not all written.
