@@ -11,6 +11,7 @@ use crate::audit::Ending;
 
 use super::admit::Admitted;
 use super::entry::Entry;
+use super::holding::Held;
 use super::upstream::{Call, CallError};
 
 /// Why a response body broke off.
@@ -27,6 +28,8 @@ pub enum BodyError {
 pub enum Payload {
     /// The gateway's own words.
     Own(Full<Bytes>),
+    /// A service's that was read whole, and is held until it is sent.
+    Whole { body: Full<Bytes>, _held: Held },
     /// A service's, as they come.
     Upstream(Box<UpstreamBody>),
 }
@@ -46,21 +49,23 @@ impl Body for Payload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
-            Self::Own(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Own(body) | Self::Whole { body, .. } => {
+                Pin::new(body).poll_frame(cx).map_err(|never| match never {})
+            }
             Self::Upstream(body) => body.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Own(body) => body.is_end_stream(),
+            Self::Own(body) | Self::Whole { body, .. } => body.is_end_stream(),
             Self::Upstream(body) => body.is_ended(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Own(body) => body.size_hint(),
+            Self::Own(body) | Self::Whole { body, .. } => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
         }
     }

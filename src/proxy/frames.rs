@@ -33,6 +33,9 @@ pub const HELD: usize = 512 << 10;
 /// The longest message of a service's that is read.
 const LONGEST_ANSWER: usize = 16 << 20;
 
+/// How long a device may take for one message.
+const DELIVERY: Duration = Duration::from_secs(120);
+
 /// How long a side may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -210,5 +213,7 @@ async fn reply(ends: &mut Ends, means: &Means<'_>, message: Option<Bytes>) -> Re
     let Some(message) = message else { return Ok(()) };
     means.sent.set(means.sent.get() + message.len() as u64);
     let text = Utf8Bytes::try_from(message).map_err(|_| How::ServiceGone)?;
-    ends.device.send(Message::Text(text)).await.map_err(|_| How::DeviceGone)
+    // Nothing else is heard meanwhile, so a device that reads nothing for long has left.
+    let sent = tokio::time::timeout(DELIVERY, ends.device.send(Message::Text(text))).await;
+    sent.map_err(|_| How::DeviceGone)?.map_err(|_| How::DeviceGone)
 }

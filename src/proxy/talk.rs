@@ -51,7 +51,12 @@ pub async fn run(
     let mut held = Held::none(&context.holding, admitted.who().member.id);
     let waits = parts.headers.contains_key(header::EXPECT);
     let longest = talk.borrow().longest();
-    let message = read(body, longest, &mut held, &entry.meter(), waits).await;
+    let meter = entry.meter();
+    let reading = read(body, longest, &mut held, &meter, waits);
+    let message = match tokio::time::timeout(context.limits.answer, reading).await {
+        Ok(message) => message,
+        Err(_) => Err(Unread::BrokeOff),
+    };
     let leaves_rest = matches!(message, Err(Unread::Endless));
     let ruling = match message {
         // What it may do is judged by today's rules, and not by those when its first byte came.
@@ -114,7 +119,13 @@ pub async fn run(
     route.health.answered();
     let answer = match timeout_at(deadline, read_answer(&mut call, &mut held)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) => return failed(entry, client, &talk, &route, RefusalCode::UpstreamDown, &error),
+        Ok(Err(error)) => {
+            let code = match error {
+                Unreadable::NoRoom => RefusalCode::GatewayBusy,
+                Unreadable::Call(_) | Unreadable::TooLong => RefusalCode::UpstreamDown,
+            };
+            return failed(entry, client, &talk, &route, code, &error);
+        }
         Err(_) => {
             return failed(
                 entry,
@@ -131,8 +142,12 @@ pub async fn run(
     }
     let answered = talk.borrow_mut().answer(answer, context.clock.instant());
     entry.did(answered.deeds);
+    let Some(message) = answered.message else {
+        // A page of some other server's, say: an app is told in its own form.
+        return failed(entry, client, &talk, &route, RefusalCode::UpstreamDown, &"what it said is no answer");
+    };
     exchange::to_device(&entry, &admitted, &route, &host, &mut parts);
-    whole(entry, parts, answered.message.unwrap_or_default())
+    whole(entry, parts, message, held)
 }
 
 /// Why there is no message.
@@ -214,12 +229,12 @@ async fn read_answer(call: &mut Call, held: &mut Held) -> Result<Bytes, Unreadab
 }
 
 /// The service's answer, as its room has read it.
-fn whole(mut entry: Entry, mut parts: response::Parts, message: Bytes) -> Response<Payload> {
+fn whole(mut entry: Entry, mut parts: response::Parts, message: Bytes, held: Held) -> Response<Payload> {
     parts.headers.remove(header::CONTENT_ENCODING);
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(message.len() as u64));
     entry.status(parts.status);
     entry.sent(message.len() as u64);
-    Response::from_parts(parts, Payload::Own(Full::new(message)))
+    Response::from_parts(parts, Payload::Whole { body: Full::new(message), _held: held })
 }
 
 /// What the room says in the service's place.

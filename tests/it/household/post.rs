@@ -211,7 +211,7 @@ async fn only_json_rpc_is_offered() {
 #[tokio::test]
 async fn nothing_that_a_device_says_beside_its_call_reaches_aria2() {
     let answers = says(
-        "HTTP/1.1 200 OK\r\nContent-Length: 34\r\nSet-Cookie: a=b\r\n\r\n{\"id\":1,\"jsonrpc\":\"2.0\",\"result\":1}",
+        "HTTP/1.1 200 OK\r\nContent-Length: 35\r\nSet-Cookie: a=b\r\n\r\n{\"id\":1,\"jsonrpc\":\"2.0\",\"result\":1}",
     );
     let world = household(answers, "").start().await;
     let headers = "Authorization: Basic dG9rZW46eA==\r\nCookie: a=b\r\nAccept-Encoding: gzip\r\nX-Api-Key: x\r\n\
@@ -223,6 +223,17 @@ async fn nothing_that_a_device_says_beside_its_call_reaches_aria2() {
         assert!(!seen.has(name), "{seen:#?}");
     }
     assert_eq!((seen.target(), seen.get("content-type")), ("/jsonrpc", Some("application/json")));
+}
+
+/// A page of some other server's, say: an app can tell it from a refusal.
+#[tokio::test]
+async fn what_is_no_answer_is_told_as_an_error() {
+    let page = says("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n<p>hello");
+    let world = household(page, "").start().await;
+    let asked = call("1", "aria2.getVersion", json!([]));
+    let told = post(&world, "kids-tablet", &asked).await.refused("upstream-down").text();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["id"], &told["error"]["code"]), (&json!("1"), &json!(-32015)));
 }
 
 #[tokio::test]
