@@ -4,8 +4,10 @@ Makes its calls with each secret, and listens to the news for SECONDS with the l
 told of from beginning to end.
 """
 
+import os
 import sys
 import time
+import traceback
 
 import aria2p
 
@@ -52,7 +54,8 @@ def listen(api, link, seconds):
     begin = time.monotonic()
     asked = []
     # What was asked for before the WebSocket was open is news to nobody.
-    while not heard["complete"] or time.monotonic() < begin + seconds:
+    # Of one that was under way just then, only the end is.
+    while not heard["start"] & heard["complete"] or time.monotonic() < begin + seconds:
         assert time.monotonic() < begin + seconds + 10, "nothing is told"
         asked.append(api.add_uris([link], {"allow-overwrite": "true"}).gid)
         time.sleep(0.1)
@@ -64,4 +67,10 @@ def listen(api, link, seconds):
     print(len(wanted))
 
 
-main(*sys.argv[1:])
+try:
+    main(*sys.argv[1:])
+except BaseException:
+    # The thread that listens would keep a failure waiting.
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(1)
