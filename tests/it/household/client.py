@@ -1,7 +1,7 @@
-"""What the users of aria2p do: client.py HOST PORT LINK SECONDS SECRET...
+"""What the users of aria2p do: client.py HOST PORT LINK SECONDS EVERY SECRET...
 
-Makes its calls with each secret, and listens to the news for SECONDS with the last one. Says how many downloads it was
-told of from beginning to end.
+Makes its calls with each secret, and listens to the news for SECONDS with the last one, while it asks for a download
+EVERY so many seconds. Says how many downloads it was told of from beginning to end.
 """
 
 import os
@@ -12,11 +12,11 @@ import traceback
 import aria2p
 
 
-def main(host, port, link, seconds, *secrets):
+def main(host, port, link, seconds, every, *secrets):
     for secret in secrets:
         client = aria2p.Client(host, int(port), secret, timeout=10)
         calls(client, link)
-    listen(aria2p.API(client), link, float(seconds))
+    listen(aria2p.API(client), link, float(seconds), float(every))
 
 
 def calls(client, link):
@@ -42,7 +42,7 @@ def calls(client, link):
         assert "needs the role admin" in str(refused), refused
 
 
-def listen(api, link, seconds):
+def listen(api, link, seconds, every):
     """Downloads small files for that long, and at least until the news of one were heard whole."""
     heard = {"start": set(), "complete": set()}
     api.listen_to_notifications(
@@ -58,7 +58,7 @@ def listen(api, link, seconds):
     while not heard["start"] & heard["complete"] or time.monotonic() < begin + seconds:
         assert time.monotonic() < begin + seconds + 10, "nothing is told"
         asked.append(api.add_uris([link], {"allow-overwrite": "true"}).gid)
-        time.sleep(0.1)
+        time.sleep(every if heard["complete"] else 0.1)
     wanted = set(asked[asked.index(next(gid for gid in asked if gid in heard["start"])) :])
     while not (wanted <= heard["start"] and wanted <= heard["complete"]):
         assert time.monotonic() < begin + seconds + 15, (wanted, heard)
