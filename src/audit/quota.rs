@@ -4,13 +4,16 @@
 //! write [`Share::at_once`] bytes of rows, which grow back by [`Share::a_day`]. Beyond that its records are summed up by
 //! service and verdict: nothing goes uncounted, and what is lost is the single paths and times of the flood. Sums are paid
 //! from the same share and wait for it if need be, so no choice of requests writes more.
+//!
+//! The last quarter of a share is kept for what was done: a page that asks each second how a download goes must not use up
+//! the room for who added it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Record;
-use crate::model::{MemberId, Moment};
+use super::{Record, Verdict};
+use crate::model::{MemberId, Moment, RefusalCode};
 
 /// How many bytes of rows one member may have written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,11 @@ impl Share {
     /// each second, whose requests after some days read as one line a minute.
     pub const fn of(bytes: u64) -> Self {
         Self { at_once: bytes / 64, a_day: bytes / 256 }
+    }
+
+    /// What is left for deeds when nothing is left for the rest.
+    fn for_deeds(self) -> f64 {
+        self.at_once as f64 / 4.0
     }
 
     /// None is ever used up; for measuring what records cost.
@@ -57,11 +65,11 @@ pub(super) struct Quota {
 /// What one member has left.
 #[derive(Debug)]
 struct Purse {
-    /// Below zero after sums that cost more than there was.
+    /// Sums may cost more than there is, and leave less than zero.
     bytes: f64,
     counted: Moment,
-    /// Not empty from the first record that did not fit until the sums are written.
-    sums: BTreeMap<(Option<Arc<str>>, &'static str), Record>,
+    /// Not empty from the first record that did not fit until the sums are written. Deeds apart from the rest.
+    sums: BTreeMap<(Option<Arc<str>>, &'static str, bool), Record>,
     /// When the sums are due, if they can be paid.
     due: Moment,
 }
@@ -79,7 +87,11 @@ impl Quota {
         let purse = self.purses.entry(whose).or_insert_with(|| Purse::full(share, now));
         purse.earn(share, now);
         let price = price(&record);
-        if purse.sums.is_empty() && purse.bytes >= price {
+        let may_be_written = match is_deed(&record) {
+            true => purse.bytes >= price,
+            false => purse.sums.is_empty() && purse.bytes >= price + share.for_deeds(),
+        };
+        if may_be_written {
             purse.bytes -= price;
             write(record);
         } else {
@@ -92,7 +104,7 @@ impl Quota {
         let share = self.share;
         self.purses.retain(|_, purse| {
             purse.earn(share, now);
-            if now >= purse.due && purse.bytes >= 0.0 {
+            if now >= purse.due && purse.bytes >= share.for_deeds() {
                 purse.pay_out(write);
             }
             !purse.sums.is_empty() || purse.bytes < share.at_once as f64
@@ -127,7 +139,7 @@ impl Purse {
         if self.sums.is_empty() {
             self.due = now + WINDOW;
         }
-        let key = (record.service.clone(), record.verdict.as_str());
+        let key = (record.service.clone(), record.verdict.as_str(), is_deed(&record));
         match self.sums.get_mut(&key) {
             Some(sum) => add(sum, record),
             None => drop(self.sums.insert(key, record)),
@@ -158,6 +170,9 @@ fn add(sum: &mut Record, record: Record) {
     if sum.path != record.path {
         sum.path = Some(MANY.into());
     }
+    if sum.deed != record.deed {
+        sum.deed = Some(MANY.into());
+    }
     sum.request = None;
     keep_common(&mut sum.member, &record.member);
     keep_common(&mut sum.claimed, &record.claimed);
@@ -168,7 +183,15 @@ fn add(sum: &mut Record, record: Record) {
     keep_common(&mut sum.rule, &record.rule);
     keep_common(&mut sum.status, &record.status);
     keep_common(&mut sum.ended, &record.ended);
-    keep_common(&mut sum.deed, &record.deed);
+}
+
+/// Whether something was done, or may have been where the service did not say. What was only tried costs nothing to repeat.
+fn is_deed(record: &Record) -> bool {
+    let may_be_done = match record.verdict {
+        Verdict::Allow => true,
+        Verdict::Refuse(code) => matches!(code, RefusalCode::UpstreamDown | RefusalCode::UpstreamSlow),
+    };
+    may_be_done && record.deed.is_some()
 }
 
 /// About what a record takes in the file, in bytes. Names are stored once and cost nothing more.
@@ -182,12 +205,15 @@ pub(super) fn price(record: &Record) -> f64 {
 mod tests {
     use super::*;
     use crate::audit::examples::{allowed, refused};
-    use crate::model::RefusalCode;
 
-    /// Ten records of [`allowed`] at once, and as many a day.
+    /// Ten records of [`allowed`] at once, beside what is kept for deeds, and as many a day.
     fn share() -> Share {
         let ten = 10 * price(&allowed("a")) as u64;
-        Share { at_once: ten, a_day: ten }
+        Share { at_once: ten.div_ceil(3) * 4, a_day: ten }
+    }
+
+    fn deed(text: &str) -> Record {
+        Record { method: Some("aria2.addUri".into()), deed: Some(text.into()), ..allowed("tablet") }
     }
 
     struct Bench {
@@ -236,6 +262,36 @@ mod tests {
         bench.pass(Duration::from_secs(1));
         assert_eq!(bench.counts(), [1000, 7, 5], "one for each service and verdict");
         assert!(!bench.quota.is_waiting());
+    }
+
+    #[test]
+    fn what_was_done_is_told_beside_a_flood_of_questions() {
+        let mut bench = Bench::new();
+        bench.push(1000, &allowed("tablet"));
+        assert_eq!(bench.counts(), [1; 10]);
+        bench.push(1, &deed("added https://example.org/a.iso as 2089b05ecca3d829"));
+        bench.push(
+            1,
+            &Record { verdict: Verdict::Refuse(RefusalCode::UpstreamSlow), ..deed("asked to add b") },
+        );
+        assert_eq!(bench.counts(), [1; 2], "while the questions still gather");
+        bench.push(5, &Record { verdict: Verdict::Refuse(RefusalCode::NoRule), ..deed("tried aria2.pause") });
+        assert_eq!(bench.counts(), [0; 0], "what was not done waits with the rest");
+    }
+
+    #[test]
+    fn a_flood_of_deeds_is_summed_up_too_and_says_so() {
+        let mut bench = Bench::new();
+        for n in 0..100 {
+            bench.push(1, &deed(&format!("added https://example.org/{n}")));
+        }
+        bench.push(1, &allowed("tablet"));
+        let written = bench.counts().len() as u32;
+        bench.pass(Duration::from_secs(86_400));
+        let told: Vec<(u32, Option<&str>)> =
+            bench.wrote.iter().map(|record| (record.count, record.deed.as_deref())).collect();
+        assert!((5..15).contains(&written), "{written}");
+        assert_eq!(told, [(1, None), (100 - written, Some(MANY))]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub struct Record {
     pub ended: Option<Ending>,
     /// How often it happened: refusals that repeat within 10 s are one record, and so are all of a minute by one verdict of
     /// a member that used up its [`Share`](super::Share). Bytes and durations are then the sum, and a field in which they
-    /// differ is left out; paths that differ are `…`.
+    /// differ is left out; paths and deeds that differ are `…`.
     pub count: u32,
 }
 
