@@ -207,7 +207,8 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
     }
 }
 
-/// Names that no public server has: RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`, and what routers make up.
+/// Whether a public server may have that name: not those of RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`, and what
+/// routers make up. Top-level domains have letters only, or begin with `xn--` (RFC 3696, section 2; RFC 5890).
 fn is_public_name(name: &str) -> bool {
     const HOUSE: &[&str] = &[
         "alt",
@@ -226,7 +227,8 @@ fn is_public_name(name: &str) -> bool {
         "private",
         "test",
     ];
-    name.rsplit_once('.').is_some_and(|(_, last)| !HOUSE.contains(&last))
+    let is_top = |last: &str| last.starts_with("xn--") || last.bytes().all(|b| b.is_ascii_alphabetic());
+    name.rsplit_once('.').is_some_and(|(_, last)| is_top(last) && !HOUSE.contains(&last))
 }
 
 #[cfg(test)]
@@ -251,6 +253,7 @@ mod tests {
             "https://[2606:4700::1111]:8443/",
             "http://[::ffff:8.8.8.8]/",
             "http://a_b.example.org/[1]/{x}",
+            "http://example.xn--p1ai/",
             "http://example.org/http://127.0.0.1/",
             HASH,
             &format!("{HASH}&dn=a&tr=udp%3A%2F%2Ftracker.example.org%3A80&tr=http://t.example.org/announce"),
@@ -297,6 +300,9 @@ mod tests {
             "x.internal",
             "1.0.0.127.in-addr.arpa",
             "x.onion",
+            "nas.lan2",
+            "example.com8080",
+            "nas.my-home",
         ] {
             for link in [format!("http://{host}/x"), format!("https://me:you@{host}/x")] {
                 assert!(!may(&link, false), "{link}");
