@@ -13,7 +13,7 @@ use crate::identity::Member;
 use crate::model::{MemberId, RefusalCode, RequestId};
 use crate::policy::RuleRef;
 use crate::routes::{GATE, Target};
-use crate::services::{Deed, Talk};
+use crate::services::{Deed, Silence, Talk};
 
 use super::connection::{Connection, Identified};
 
@@ -192,7 +192,7 @@ impl Drop for Open {
         if let Some(talk) = &self.talk {
             let mut talk = talk.borrow_mut();
             while talk.due().is_some() {
-                self.deeds.extend(talk.give_up(None).deeds);
+                self.deeds.extend(talk.give_up(Silence::Broke).deeds);
             }
         }
         record.micros = (now - self.began).as_micros() as u64;

@@ -18,17 +18,13 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::audit::Ending;
-use crate::services::{Answered, PATIENCE, Talk};
+use crate::services::{Answered, PATIENCE, Silence, Talk};
 
 use super::admit::Admitted;
 use super::connection::Connection;
 use super::entry::Entry;
-use super::holding::{Counted, Held};
+use super::holding::{Counted, FREE, Held};
 use super::upstream::Io;
-
-/// What a conversation is counted as holding from its beginning, in bytes. Messages are far shorter, most of the time; what
-/// goes beyond half of it, each way, is counted as it comes.
-pub const HELD: usize = 512 << 10;
 
 /// The longest message of a service's that is read.
 const LONGEST_ANSWER: usize = 16 << 20;
@@ -48,13 +44,15 @@ pub struct Ends {
 impl Ends {
     /// Of the device `longest` bytes a message are taken, and of either no more than may be held.
     pub async fn new(device: Upgraded, service: Io, early: Bytes, longest: usize, held: &Held) -> Self {
+        let most_written = LONGEST_ANSWER.max(longest) + FREE;
         let config = |longest| {
             let config = WebSocketConfig::default().read_buffer_size(8 << 10).write_buffer_size(0);
+            let config = config.max_write_buffer_size(most_written);
             Some(config.max_message_size(Some(longest)).max_frame_size(Some(longest)))
         };
-        let device = Counted::new(TokioIo::new(device), HELD / 2, held.another());
+        let device = Counted::new(TokioIo::new(device), FREE, held.another());
         let device = WebSocketStream::from_raw_socket(device, Role::Server, config(longest));
-        let service = Counted::new(service, HELD / 2, held.another());
+        let service = Counted::new(service, FREE, held.another());
         let service =
             WebSocketStream::from_partially_read(service, early.into(), Role::Client, config(LONGEST_ANSWER));
         Self { device: device.await, service: service.await }
@@ -76,15 +74,20 @@ pub async fn carry(mut ends: Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -
     let (ending, code) = match &how {
         How::DeviceGone => (Some(Ending::DeviceGone), None),
         How::Closed => (None, Some(CloseCode::Normal)),
-        How::TooLong => (None, Some(CloseCode::Size)),
+        How::TooLong | How::AnswerTooLong => (None, Some(CloseCode::Size)),
         How::Malformed => (None, Some(CloseCode::Protocol)),
         How::NoRoom => (None, Some(CloseCode::Again)),
         How::ServiceGone => (Some(Ending::UpstreamBroke), Some(CloseCode::Again)),
     };
+    let silence = match &how {
+        How::AnswerTooLong => Silence::TooLong,
+        How::NoRoom => Silence::Busy { heard: true },
+        _ => Silence::Broke,
+    };
     // Whoever still waits for an answer is told that none comes.
     let mut last = Vec::new();
     while talk.due().is_some() {
-        last.push(talk.give_up(None));
+        last.push(talk.give_up(silence));
     }
     for answered in &last {
         record(answered, means);
@@ -110,6 +113,8 @@ enum How {
     Closed,
     /// The device's message was longer than the service takes.
     TooLong,
+    /// The service's message was longer than is read.
+    AnswerTooLong,
     /// The device does not speak the protocol.
     Malformed,
     /// The gateway holds as many messages as it may.
@@ -135,12 +140,14 @@ async fn converse(ends: &mut Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -
                     heard
                 }
                 Some(Ok(Message::Close(_))) | None => Err(How::Closed),
-                // Pings are answered below us.
+                // Pings are answered below us. The answer must be gone before the next one is read, or those of a device
+                // that reads none would gather without end.
                 Some(Ok(ping)) => {
                     ends.device.get_mut().is_beside(ping.len() + 6);
-                    Ok(())
+                    let answered = tokio::time::timeout(DELIVERY, ends.device.flush()).await;
+                    answered.map_err(drop).and_then(|sent| sent.map_err(drop)).map_err(|()| How::DeviceGone)
                 }
-                Some(Err(Error::Io(error))) if error.kind() == ErrorKind::OutOfMemory => Err(How::NoRoom),
+                Some(Err(error)) if has_no_room(&error) => Err(How::NoRoom),
                 Some(Err(Error::Capacity(_))) => {
                     let ruling = talk.too_long();
                     for deed in &ruling.deeds {
@@ -158,18 +165,26 @@ async fn converse(ends: &mut Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -
                     ends.service.get_mut().is_whole();
                     told
                 }
+                Some(Err(error)) if has_no_room(&error) => Err(How::NoRoom),
+                Some(Err(Error::Capacity(_))) => Err(How::AnswerTooLong),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => Err(How::ServiceGone),
                 Some(Ok(ping)) => {
                     ends.service.get_mut().is_beside(ping.len() + 2);
-                    Ok(())
+                    let answered = tokio::time::timeout(PATIENCE, ends.service.flush()).await;
+                    answered.map_err(drop).and_then(|sent| sent.map_err(drop)).map_err(|()| How::ServiceGone)
                 }
             },
-            () = overdue => tell(ends, talk.give_up(Some(clock.instant())), means).await,
+            () = overdue => tell(ends, talk.give_up(Silence::Late(clock.instant())), means).await,
         };
         if let Err(how) = done {
             return how;
         }
     }
+}
+
+/// As [`Counted`] says it.
+fn has_no_room(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == ErrorKind::OutOfMemory)
 }
 
 async fn hear(

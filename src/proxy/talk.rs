@@ -14,9 +14,8 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use crate::model::RefusalCode;
-use crate::portal::Trouble;
 use crate::routes::Route;
-use crate::services::{PATIENCE, Reply, Talk};
+use crate::services::{PATIENCE, Reply, Silence, Talk};
 
 use super::admit::Admitted;
 use super::body::Payload;
@@ -100,41 +99,42 @@ pub async fn run(
     let lease = match Box::pin(context.pool.dial(&admitted, &context.limits)).await {
         Ok(lease) => lease,
         Err(error) => {
-            let code = error.trouble().map_or(RefusalCode::GatewayBusy, Trouble::code);
-            return failed(entry, client, &talk, &route, code, &error);
+            let (code, silence) = match error.trouble() {
+                Some(trouble) => (trouble.code(), Silence::Unreached),
+                None => (RefusalCode::GatewayBusy, Silence::Busy { heard: false }),
+            };
+            return failed(entry, &client, &talk, &route, code, silence, &error);
         }
     };
     let mut call = Call::new(lease, Outgoing::message(head, &forward));
     let answer = timeout_at(deadline, exchange::answer(&mut call, &entry, &admitted, limit)).await;
+    let (down, slow) = (RefusalCode::UpstreamDown, RefusalCode::UpstreamSlow);
+    let late = |talk: &RefCell<Box<dyn Talk>>| talk.borrow().due().map_or(Silence::Broke, Silence::Late);
     let mut parts = match answer.unwrap_or(Answer::Slow) {
         Answer::Began(parts) => parts,
         Answer::NoLonger => return exchange::no_longer(entry, client, &admitted),
         Answer::Slow => {
-            return failed(entry, client, &talk, &route, RefusalCode::UpstreamSlow, &"no answer in time");
+            let silence = late(&talk);
+            return failed(entry, &client, &talk, &route, slow, silence, &"no answer in time");
         }
         Answer::Failed(error) => {
-            return failed(entry, client, &talk, &route, RefusalCode::UpstreamDown, &error);
+            return failed(entry, &client, &talk, &route, down, Silence::Broke, &error);
         }
     };
     route.health.answered();
     let answer = match timeout_at(deadline, read_answer(&mut call, &mut held)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
-            let code = match error {
-                Unreadable::NoRoom => RefusalCode::GatewayBusy,
-                Unreadable::Call(_) | Unreadable::TooLong => RefusalCode::UpstreamDown,
+            let (code, silence) = match error {
+                Unreadable::NoRoom => (RefusalCode::GatewayBusy, Silence::Busy { heard: true }),
+                Unreadable::TooLong => (down, Silence::TooLong),
+                Unreadable::Call(_) => (down, Silence::Broke),
             };
-            return failed(entry, client, &talk, &route, code, &error);
+            return failed(entry, &client, &talk, &route, code, silence, &error);
         }
         Err(_) => {
-            return failed(
-                entry,
-                client,
-                &talk,
-                &route,
-                RefusalCode::UpstreamSlow,
-                &"it stopped in mid-answer",
-            );
+            let silence = late(&talk);
+            return failed(entry, &client, &talk, &route, slow, silence, &"it stopped in mid-answer");
         }
     };
     if !admitted.still_holds(&connection) {
@@ -144,7 +144,7 @@ pub async fn run(
     entry.did(answered.deeds);
     let Some(message) = answered.message else {
         // A page of some other server's, say: an app is told in its own form.
-        return failed(entry, client, &talk, &route, RefusalCode::UpstreamDown, &"what it said is no answer");
+        return failed(entry, &client, &talk, &route, down, Silence::Broke, &"what it said is no answer");
     };
     exchange::to_device(&entry, &admitted, &route, &host, &mut parts);
     whole(entry, parts, message, held)
@@ -246,26 +246,24 @@ fn tell(mut entry: Entry, client: &Client, refused: Option<RefusalCode>, reply: 
     response
 }
 
-/// Says in the service's own form that it did not answer.
+/// Says in the service's own form that there is no answer.
 fn failed(
     mut entry: Entry,
-    client: Client,
+    client: &Client,
     talk: &RefCell<Box<dyn Talk>>,
     route: &Arc<Route>,
     code: RefusalCode,
+    silence: Silence,
     why: &dyn std::fmt::Display,
 ) -> Response<Payload> {
-    if code != RefusalCode::GatewayBusy {
+    if matches!(silence, Silence::Late(_) | Silence::Broke | Silence::Unreached) {
         exchange::note_down(&entry, route, why);
     }
-    let mut talk = talk.borrow_mut();
-    let overdue = if code == RefusalCode::UpstreamSlow { talk.due() } else { None };
-    let answered = talk.give_up(overdue);
-    drop(talk);
+    let answered = talk.borrow_mut().give_up(silence);
     entry.did(answered.deeds);
     entry.refused(code);
     let message = answered.message.unwrap_or_default().to_vec();
-    tell(entry, &client, Some(code), Reply { status: code.status(), message })
+    tell(entry, client, Some(code), Reply { status: code.status(), message })
 }
 
 fn only<const N: usize>(headers: &HeaderMap, names: [header::HeaderName; N]) -> HeaderMap {

@@ -22,7 +22,7 @@ use crate::audit::Ending;
 use crate::model::RefusalCode;
 use crate::portal::Trouble;
 use crate::routes::Route;
-use crate::services::Talk;
+use crate::services::{Silence, Talk};
 
 use super::admit::Admitted;
 use super::body::{Payload, UpstreamBody};
@@ -116,18 +116,19 @@ pub async fn open(
     asked.method = Method::GET;
     asked.headers.remove(header::SEC_WEBSOCKET_KEY);
     let context = entry.connection().context.clone();
-    let mut held = Held::none(&context.holding, admitted.who().member.id);
-    if talk.is_some() {
+    let mut judged = None;
+    if let Some(talk) = talk {
         // Messages could not be judged in another form, and who it is, is ours to say.
         asked.headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         asked.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
         asked.headers.remove(header::AUTHORIZATION);
         asked.headers.remove(header::COOKIE);
         asked.uri = exchange::without_query(&asked.uri);
-        if !held.grow(frames::HELD) {
+        let Some(held) = Held::conversation(&context.holding, admitted.who().member.id) else {
             let refusal = Refusal::of(RefusalCode::GatewayBusy).for_service(admitted.target());
             return refuse(entry, client, &refusal);
-        }
+        };
+        judged = Some((talk, held));
     }
     let (host, mut head) = match exchange::head(&entry, &admitted, &route, &mut asked) {
         Ok(written) => written,
@@ -175,7 +176,7 @@ pub async fn open(
         parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
     entry.status(parts.status);
-    tokio::task::spawn_local(tunnel(entry, admitted, device, call, talk.map(|talk| (talk, held))));
+    tokio::task::spawn_local(tunnel(entry, admitted, device, call, judged));
     Response::from_parts(parts, Payload::empty())
 }
 
@@ -221,7 +222,7 @@ async fn tunnel(
     while let Some((talk, _)) = &mut talk
         && talk.due().is_some()
     {
-        talk.give_up(None).deeds.iter().for_each(|deed| entry.tell(deed));
+        talk.give_up(Silence::Broke).deeds.iter().for_each(|deed| entry.tell(deed));
     }
     entry.sent(sent.get());
     if let Some(how) = ended {

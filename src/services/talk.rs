@@ -27,9 +27,26 @@ pub trait Talk: fmt::Debug {
     /// When [`Talk::give_up`] next has something to say; none while nothing is waited for.
     fn due(&self) -> Option<Moment>;
 
-    /// Says that the service did not answer: to what is overdue by `now`, or to what is still open where the service is
-    /// gone (`None`). One message at a time: to be called again until it gives none.
-    fn give_up(&mut self, now: Option<Moment>) -> Answered;
+    /// Says that there is no answer, and why. One message at a time: to be called again until it gives none.
+    fn give_up(&mut self, why: Silence) -> Answered;
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// None came until now; this is said only to what is overdue by then.
+    Late(Moment),
+    /// The service went away, and may or may not have done what it was asked.
+    Broke,
+    /// The service could not be reached, and heard nothing.
+    Unreached,
+    /// The gateway carries as much as it may.
+    Busy {
+        /// Whether the service was asked before that, and may have done it.
+        heard: bool,
+    },
+    /// There is one, longer than the gateway reads.
+    TooLong,
 }
 
 /// What becomes of a device's message.

@@ -154,9 +154,10 @@ pub fn metalink(file: &[u8], private: bool) -> Result<(), Refusal> {
             return Err(hides("another encoding than UTF-8"));
         }
         let plain = without_entities(piece).ok_or_else(|| hides("entities of its own"))?;
+        let plain = plain.trim_end();
         for (at, _) in plain.match_indices("://") {
             let scheme = plain[..at].trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
-            targets::judge_inside(plain[scheme..].trim_end(), private)?;
+            targets::judge_inside(&plain[scheme..], private)?;
         }
     }
     Ok(())

@@ -18,8 +18,8 @@ use super::question::{Entry, Question, told, whole};
 use super::refusal::Refusal;
 use super::request::{self, MOST_CALLS};
 use super::words;
-use crate::model::{Moment, RefusalCode};
-use crate::services::{Answered, PATIENCE, Reply, Ruling, Talk};
+use crate::model::Moment;
+use crate::services::{Answered, PATIENCE, Reply, Ruling, Silence, Talk};
 
 /// Messages of one conversation that aria2 has not answered yet. It answers within milliseconds unless it hangs.
 pub const MOST_OPEN: usize = 64;
@@ -139,21 +139,14 @@ impl Talk for Conversation {
         self.open.values().map(|question| question.due).min()
     }
 
-    fn give_up(&mut self, now: Option<Moment>) -> Answered {
-        let overdue = |question: &Question| now.is_none_or(|now| question.due <= now);
-        let first = self.open.iter().find(|(_, question)| overdue(question)).map(|(first, _)| *first);
-        let refusal = match now {
-            Some(_) => Refusal {
-                code: RefusalCode::UpstreamSlow,
-                text: format!("aria2 did not answer within {} seconds", PATIENCE.as_secs()),
-            },
-            None => Refusal {
-                code: RefusalCode::UpstreamDown,
-                text: "aria2 went away without an answer".to_owned(),
-            },
+    fn give_up(&mut self, why: Silence) -> Answered {
+        let is_meant = |question: &Question| match why {
+            Silence::Late(now) => question.due <= now,
+            _ => true,
         };
+        let first = self.open.iter().find(|(_, question)| is_meant(question)).map(|(first, _)| *first);
         match first.and_then(|first| self.open.remove(&first)) {
-            Some(question) => question.given_up(&refusal),
+            Some(question) => question.given_up(why),
             None => Answered::default(),
         }
     }

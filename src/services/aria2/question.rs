@@ -6,7 +6,7 @@ use super::methods::Method;
 use super::refusal::Refusal;
 use super::words::{self, About};
 use crate::model::{Moment, RefusalCode};
-use crate::services::{Answered, Deed};
+use crate::services::{Answered, Deed, Silence};
 
 /// A message on its way.
 pub struct Question {
@@ -83,13 +83,19 @@ impl Question {
         Answered { message: Some(whole(told_all, self.batch).into()), deeds }
     }
 
-    /// Says to all that aria2 was asked that there is no answer.
-    pub fn given_up(self, refusal: &Refusal) -> Answered {
+    /// Says to all that aria2 was asked, or should have been, that there is no answer.
+    pub fn given_up(self, why: Silence) -> Answered {
+        let refusal = Refusal::unanswered(why);
         let mut deeds = Vec::new();
         let answers = self.entries.into_iter().map(|entry| match entry {
             Entry::Told(answer) => answer,
             Entry::Asked { theirs, calls, .. } => {
-                calls.unanswered(&mut deeds);
+                match why {
+                    Silence::Unreached | Silence::Busy { heard: false } => {
+                        calls.unasked(&refusal, &mut deeds);
+                    }
+                    _ => calls.unanswered(&mut deeds),
+                }
                 told(&theirs, "error", refusal.error())
             }
         });
@@ -123,11 +129,20 @@ impl Calls {
     }
 
     fn unanswered(self, deeds: &mut Vec<Deed>) {
-        let calls = match self {
+        deeds.extend(self.all().iter().filter_map(|call| words::unanswered(call.method, &call.about)));
+    }
+
+    fn unasked(self, why: &Refusal, deeds: &mut Vec<Deed>) {
+        let could_not = |call: &Expected| words::could_not(call.method, &call.about, &why.text);
+        deeds.extend(self.all().iter().filter_map(could_not));
+    }
+
+    /// Those that aria2 should hear.
+    fn all(self) -> Vec<Expected> {
+        match self {
             Self::One(call) => vec![call],
             Self::Many(calls) => calls.into_iter().flatten().collect(),
-        };
-        deeds.extend(calls.iter().filter_map(|call| words::unanswered(call.method, &call.about)));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::json::Json;
 use super::methods::Role;
 use crate::model::RefusalCode;
+use crate::services::{PATIENCE, Silence};
 
 /// A call, or a whole message, that is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,27 @@ impl Refusal {
         let has = has.map_or("none", Role::word);
         let text = format!("{what} needs the role {}; you have {has}", needed.word());
         Self { code: RefusalCode::NoRule, text }
+    }
+
+    /// What whoever asked is told where there is no answer of aria2's.
+    pub fn unanswered(why: Silence) -> Self {
+        let (code, text) = match why {
+            Silence::Late(_) => (
+                RefusalCode::UpstreamSlow,
+                format!("aria2 did not answer within {} seconds", PATIENCE.as_secs()),
+            ),
+            Silence::Broke => (RefusalCode::UpstreamDown, "aria2 went away without an answer".to_owned()),
+            Silence::Unreached => (RefusalCode::UpstreamDown, "aria2 cannot be reached".to_owned()),
+            Silence::Busy { .. } => (
+                RefusalCode::GatewayBusy,
+                "the gateway carries as many calls as it may: try again in a moment".to_owned(),
+            ),
+            Silence::TooLong => (
+                RefusalCode::UpstreamDown,
+                "aria2's answer is too long: ask for fewer downloads at a time".to_owned(),
+            ),
+        };
+        Self { code, text }
     }
 
     pub fn status(&self) -> StatusCode {

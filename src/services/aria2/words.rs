@@ -30,9 +30,14 @@ pub fn done(method: &'static Method, about: &str, result: &Json) -> Option<Deed>
 
 /// A call that aria2 answered with an error.
 pub fn failed(method: &'static Method, about: &str, error: &Json) -> Option<Deed> {
-    let Verb { plain, .. } = method.verb.as_ref()?;
     let why = error.get("message").and_then(Json::as_text).unwrap_or("no reason given");
-    Some(deed(method.name, &format!("could not {plain} {about}: {}", super::answer::without_userinfo(why))))
+    could_not(method, about, &super::answer::without_userinfo(why))
+}
+
+/// A call that was surely not carried out.
+pub fn could_not(method: &'static Method, about: &str, why: &str) -> Option<Deed> {
+    let Verb { plain, .. } = method.verb.as_ref()?;
+    Some(deed(method.name, &format!("could not {plain} {about}: {why}")))
 }
 
 /// A call whose answer never came, so that nobody knows whether it was done.

@@ -7,7 +7,7 @@ use http::{Method, Request};
 use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -108,6 +108,31 @@ impl Socket {
             Some(other) => panic!("it goes on: {other}"),
         }
     }
+}
+
+/// Answers to them must not gather in the gateway's memory.
+#[tokio::test]
+async fn a_device_that_pings_and_never_reads_is_soon_read_no_more() {
+    let Some(home) = Home::new().await else { return };
+    let mut socket = Socket::open(&home.world, "kids-tablet").await;
+    // A masked ping of 125 bytes (RFC 6455, section 5.2), the mask all zeros.
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0], &[b'x'; 125][..]].concat();
+    let mebibyte = ping.repeat((1 << 20) / ping.len());
+    // What the kernel holds on both ways is less by far.
+    let flood = async {
+        for _ in 0..64 {
+            tokio::time::timeout(Duration::from_secs(2), socket.stream.get_mut().write_all(&mebibyte))
+                .await?
+                .unwrap();
+        }
+        Ok::<_, tokio::time::error::Elapsed>(())
+    };
+    assert!(flood.await.is_err(), "64 MiB of pings were read");
+    // Others are heard meanwhile.
+    assert!(
+        Socket::open(&home.world, "laptop").await.ask("aria2.getVersion", json!([])).await["result"]
+            .is_object()
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::linux::secret::{self, Owners};
+use crate::model::RefusalCode;
 use crate::services::Deed;
 
 const ADMIN: &[&str] = &["watch", "add", "manage", "admin"];
@@ -348,8 +349,8 @@ fn who_waits_too_long_is_told_so_and_a_late_answer_is_dropped() {
         later,
     );
     assert_eq!(talk.due(), Some(NOW + PATIENCE));
-    assert_eq!(talk.give_up(Some(NOW)), Answered::default());
-    let answered = talk.give_up(talk.due());
+    assert_eq!(talk.give_up(Silence::Late(NOW)), Answered::default());
+    let answered = talk.give_up(Silence::Late(NOW + PATIENCE));
     assert!(said(&answered).starts_with(r#"{"id":"a","jsonrpc":"2.0","error":{"code":-32016,"#));
     assert_eq!(texts(&answered.deeds), ["asked to pause all downloads, no answer"]);
     assert_eq!(talk.due(), Some(later + PATIENCE));
@@ -357,10 +358,30 @@ fn who_waits_too_long_is_told_so_and_a_late_answer_is_dropped() {
         talk.answer(Bytes::from_static(br#"{"id":1,"jsonrpc":"2.0","result":"OK"}"#), later).message,
         None
     );
-    let answered = talk.give_up(None);
+    let answered = talk.give_up(Silence::Broke);
     assert!(said(&answered).contains(r#"{"id":"b","jsonrpc":"2.0","error":{"code":-32010,"#));
     assert!(said(&answered).contains(r#"{"id":"c","jsonrpc":"2.0","error":{"code":-32015,"#));
-    assert_eq!(talk.give_up(None), Answered::default());
+    assert_eq!(talk.give_up(Silence::Broke), Answered::default());
+}
+
+#[test]
+fn what_was_never_asked_is_not_told_as_if_it_might_be_done() {
+    for (why, code, deed) in [
+        (Silence::Unreached, -32015, "could not pause all downloads: aria2 cannot be reached"),
+        (
+            Silence::Busy { heard: false },
+            -32014,
+            "could not pause all downloads: the gateway carries as many calls as it may: try again in a moment",
+        ),
+        (Silence::Busy { heard: true }, -32014, "asked to pause all downloads, no answer"),
+        (Silence::TooLong, -32015, "asked to pause all downloads, no answer"),
+    ] {
+        let mut talk = open();
+        talk.ask(br#"{"id":"a","method":"aria2.pauseAll"}"#, MANAGE, NOW);
+        let answered = talk.give_up(why);
+        assert!(said(&answered).contains(&format!(r#""error":{{"code":{code},"#)), "{}", said(&answered));
+        assert_eq!(texts(&answered.deeds), [deed]);
+    }
 }
 
 #[test]
@@ -372,7 +393,7 @@ fn a_hanging_aria2_is_not_asked_for_ever() {
     }
     let ruling = talk.ask(call, WATCH, NOW);
     assert_eq!((ruling.forward.as_deref(), replied(&ruling).0), (None, 503));
-    talk.give_up(None);
+    talk.give_up(Silence::Broke);
     assert!(talk.ask(call, WATCH, NOW).forward.is_some());
 }
 
