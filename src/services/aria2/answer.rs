@@ -27,7 +27,9 @@ fn is_secret(option: &str) -> bool {
         || option.ends_with("certificate")
         || option.ends_with("private-key")
         || option.starts_with("on-")
-        || matches!(option, "conf-path" | "header" | "netrc-path" | "referer")
+        || option.contains("-path")
+        || matches!(option, "header" | "referer" | "log" | "save-session" | "input-file")
+        || matches!(option, "server-stat-if" | "server-stat-of" | "torrent-file" | "metalink-file")
 }
 
 fn hide_userinfo(value: &mut Json) -> bool {
@@ -84,7 +86,8 @@ mod tests {
     fn secret_options_are_left_out() {
         let all = r#"{"dir":"/srv","http-passwd":"x","http-user":"x","all-proxy":"http://x","conf-path":"/x",
             "on-download-stop":"/x","header":"Cookie: x","rpc-secret":"x","load-cookies":"/x","rpc-private-key":"/x",
-            "certificate":"/x","netrc-path":"/x","check-certificate":"true","out":"a","split":"5"}"#;
+            "certificate":"/x","netrc-path":"/x","check-certificate":"true","out":"a","split":"5","log":"/x",
+            "save-session":"/x","input-file":"/x","dht-file-path6":"/x","server-stat-of":"/x","torrent-file":"/x"}"#;
         for method in ["aria2.getOption", "aria2.getGlobalOption"] {
             assert_eq!(hidden(method, all), (r#"{"dir":"/srv","out":"a","split":"5"}"#.into(), true));
         }

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::json::Json;
@@ -56,18 +57,18 @@ pub fn judge(
         }
         Shape::Torrent => {
             let file = take.file("a torrent in base64")?;
-            let name = contents::torrent(&file, house.private_targets)?;
+            let torrent = contents::torrent(&file, house.private_targets)?;
             if take.more() {
                 take.links(house)?;
             }
             take.options(role, house)?;
-            words::file("torrent", name.as_deref(), file.len())
+            words::torrent(torrent.name.as_deref(), &torrent.hash)
         }
         Shape::Metalink => {
             let file = take.file("a metalink in base64")?;
             contents::metalink(&file, house.private_targets)?;
             take.options(role, house)?;
-            words::file("metalink", None, file.len())
+            words::metalink(file.len())
         }
         Shape::ChangeUri => {
             let gid = take.download()?;
@@ -186,7 +187,8 @@ impl Take {
         Ok((!links.is_empty()).then(|| words::links(&links)))
     }
 
-    /// A whole file; its bytes. An empty one makes aria2 read a file of its own (download_helper.cc).
+    /// A whole file; its bytes. An empty one makes aria2 read a file of its own (download_helper.cc), and to aria2 is empty what
+    /// lacks the `=` at the end (base64.h), so it hears what was judged and not what was sent.
     fn file(&mut self, wanted: &str) -> Result<Vec<u8>, Refusal> {
         let mut file = Vec::new();
         let fits = |text: &str| {
@@ -194,6 +196,8 @@ impl Take {
             !file.is_empty()
         };
         self.text(fits, wanted)?;
+        self.taken.pop();
+        self.taken.push(Json::text(STANDARD.encode(&file)));
         Ok(file)
     }
 

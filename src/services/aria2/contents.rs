@@ -4,21 +4,36 @@
 //! Not by whole parsers: what is found may be more than aria2 would use, never less. A file that is written in a way in
 //! which a link could hide is refused.
 
+use std::collections::HashSet;
+
+use aws_lc_rs::digest;
+
 use super::refusal::Refusal;
 use super::targets;
 
-/// Judges a torrent; the name that it gives itself.
+/// What a torrent is, for the record.
+#[derive(Debug)]
+pub struct Torrent {
+    /// As it calls itself.
+    pub name: Option<String>,
+    /// Its info hash (BEP 3) in hexadecimal digits, by which the world knows it.
+    pub hash: String,
+}
+
+/// Judges a torrent.
 ///
 /// # Errors
-/// It is no torrent, or names a tracker or web seed of the house.
-pub fn torrent(file: &[u8], private: bool) -> Result<Option<String>, Refusal> {
+/// It is no torrent, names a tracker or web seed of the house, or writes to a file that begins with a dot.
+pub fn torrent(file: &[u8], private: bool) -> Result<Torrent, Refusal> {
     let no_torrent = || Refusal::malformed("the file is no torrent");
-    let mut reader = Reader(file);
-    let root = reader.value(DEEPEST).filter(|_| reader.0.trim_ascii().is_empty()).ok_or_else(no_torrent)?;
-    let Bencode::Dict(members) = root else { return Err(no_torrent()) };
-    let mut name = None;
-    for (key, value) in &members {
-        match *key {
+    let mut reader = Reader { rest: file.strip_prefix(b"d").ok_or_else(no_torrent)?, left: MOST_VALUES };
+    let mut torrent = None;
+    let mut keys = HashSet::new();
+    while !reader.ends().ok_or_else(no_torrent)? {
+        let key = reader.text().filter(|key| keys.insert(*key)).ok_or_else(no_torrent)?;
+        let before = reader.rest;
+        let value = reader.value(DEEPEST).ok_or_else(no_torrent)?;
+        match key {
             b"announce" | b"announce-list" | b"url-list" => value.each_text(&mut |link| {
                 // aria2 strips what stands around it (bittorrent_helper.cc).
                 targets::judge_inside(String::from_utf8_lossy(link).trim(), private)
@@ -27,55 +42,99 @@ pub fn torrent(file: &[u8], private: bool) -> Result<Option<String>, Refusal> {
             b"nodes" => value.each_text(&mut |host| {
                 targets::judge_inside(&format!("udp://{}", String::from_utf8_lossy(host).trim()), private)
             })?,
-            b"info" => name = value.get(b"name").map(|name| String::from_utf8_lossy(name).into_owned()),
+            b"info" => torrent = Some(info(&value, &before[..before.len() - reader.rest.len()])?),
             _ => {}
         }
     }
-    Ok(name)
+    torrent.filter(|_| reader.rest.trim_ascii().is_empty()).ok_or_else(no_torrent)
+}
+
+fn info(value: &Bencode, written: &[u8]) -> Result<Torrent, Refusal> {
+    let Bencode::Dict { in_order, .. } = value else {
+        return Err(Refusal::malformed("the file is no torrent"));
+    };
+    // aria2 brings them into order before it computes the hash (bittorrent_helper.cc), and asks for another torrent then.
+    if !in_order {
+        return Err(Refusal::malformed(
+            "the torrent's keys are in no order, so nobody has what aria2 would ask for",
+        ));
+    }
+    let name = value.get(b"name.utf-8").or_else(|| value.get(b"name"));
+    let name = name.map(|name| String::from_utf8_lossy(name).into_owned());
+    if name.as_deref().is_some_and(|name| name.split(['/', '\\']).any(|part| part.starts_with('.'))) {
+        return Err(hidden("torrent"));
+    }
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, written);
+    let hash = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Torrent { name, hash })
+}
+
+/// Names that begin with a dot are where programs look for their settings, aria2's own among them.
+fn hidden(what: &str) -> Refusal {
+    Refusal::not_offered(format!("a {what} that writes to a name beginning with a dot"))
 }
 
 /// As deep as aria2 goes (BencodeParser.cc), and far deeper than any torrent.
 const DEEPEST: usize = 50;
 
+/// Two bytes may be a value of 40 bytes in memory. Torrents of a hundred thousand files have as many.
+const MOST_VALUES: usize = 1 << 19;
+
 enum Bencode<'a> {
     Whole,
     Text(&'a [u8]),
     List(Vec<Self>),
-    Dict(Vec<(&'a [u8], Self)>),
+    Dict {
+        members: Vec<(&'a [u8], Self)>,
+        /// Whether its keys, and those of all within, come once each and sorted.
+        in_order: bool,
+    },
 }
 
 impl Bencode<'_> {
     fn get(&self, wanted: &[u8]) -> Option<&[u8]> {
-        let Self::Dict(members) = self else { return None };
+        let Self::Dict { members, .. } = self else { return None };
         members.iter().find_map(|(key, value)| match value {
             Self::Text(text) if *key == wanted => Some(*text),
             _ => None,
         })
     }
 
+    fn is_in_order(&self) -> bool {
+        match self {
+            Self::Whole | Self::Text(_) => true,
+            Self::List(items) => items.iter().all(Self::is_in_order),
+            Self::Dict { in_order, .. } => *in_order,
+        }
+    }
+
     fn each_text(&self, judge: &mut impl FnMut(&[u8]) -> Result<(), Refusal>) -> Result<(), Refusal> {
         match self {
             Self::Text(text) => judge(text),
             Self::List(items) => items.iter().try_for_each(|item| item.each_text(judge)),
-            Self::Whole | Self::Dict(_) => Ok(()),
+            Self::Whole | Self::Dict { .. } => Ok(()),
         }
     }
 }
 
-/// What is left to read.
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    rest: &'a [u8],
+    /// How many values there may still be.
+    left: usize,
+}
 
 impl<'a> Reader<'a> {
     fn value(&mut self, levels: usize) -> Option<Bencode<'a>> {
         let levels = levels.checked_sub(1)?;
-        match *self.0.first()? {
+        self.left = self.left.checked_sub(1)?;
+        match *self.rest.first()? {
             b'i' => {
                 let number = self.until(b'e')?.strip_prefix(b"i")?;
                 let digits = number.strip_prefix(b"-").unwrap_or(number);
                 is_whole(digits).then_some(Bencode::Whole)
             }
             b'l' => {
-                self.0 = &self.0[1..];
+                self.rest = &self.rest[1..];
                 let mut items = Vec::new();
                 while !self.ends()? {
                     items.push(self.value(levels)?);
@@ -83,36 +142,39 @@ impl<'a> Reader<'a> {
                 Some(Bencode::List(items))
             }
             b'd' => {
-                self.0 = &self.0[1..];
-                let mut members = Vec::new();
+                self.rest = &self.rest[1..];
+                let mut members: Vec<(&[u8], _)> = Vec::new();
+                let mut in_order = true;
                 while !self.ends()? {
-                    members.push((self.text()?, self.value(levels)?));
+                    let (key, value) = (self.text()?, self.value(levels)?);
+                    in_order &= members.last().is_none_or(|(last, _)| *last < key) && value.is_in_order();
+                    members.push((key, value));
                 }
-                Some(Bencode::Dict(members))
+                Some(Bencode::Dict { members, in_order })
             }
             _ => self.text().map(Bencode::Text),
         }
     }
 
     fn ends(&mut self) -> Option<bool> {
-        let end = *self.0.first()? == b'e';
-        self.0 = &self.0[usize::from(end)..];
+        let end = *self.rest.first()? == b'e';
+        self.rest = &self.rest[usize::from(end)..];
         Some(end)
     }
 
     fn text(&mut self) -> Option<&'a [u8]> {
         let length = self.until(b':').filter(|digits| is_whole(digits))?;
         let length = std::str::from_utf8(length).ok()?.parse().ok()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
+        let (text, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
         Some(text)
     }
 
     fn until(&mut self, end: u8) -> Option<&'a [u8]> {
         // No number is longer.
-        let at = self.0.iter().take(24).position(|byte| *byte == end)?;
-        let (found, rest) = self.0.split_at(at);
-        self.0 = &rest[1..];
+        let at = self.rest.iter().take(24).position(|byte| *byte == end)?;
+        let (found, rest) = self.rest.split_at(at);
+        self.rest = &rest[1..];
         Some(found)
     }
 }
@@ -124,11 +186,9 @@ fn is_whole(digits: &[u8]) -> bool {
 /// Judges a metalink.
 ///
 /// # Errors
-/// It is no text in UTF-8, hides links in parts of XML that no metalink needs, or names a host of the house.
+/// It is no text in UTF-8, hides links in parts of XML that no metalink needs, names a host of the house, or writes to a file
+/// that begins with a dot.
 pub fn metalink(file: &[u8], private: bool) -> Result<(), Refusal> {
-    if private {
-        return Ok(());
-    }
     let hides = |how: &str| Refusal::not_offered(format!("a metalink with {how}, in which links can hide"));
     let text = std::str::from_utf8(file).map_err(|_| hides("another encoding than UTF-8"))?;
     // ASCII in UTF-16 is UTF-8 with zeros between, and aria2's parser tells it by its first bytes.
@@ -155,12 +215,20 @@ pub fn metalink(file: &[u8], private: bool) -> Result<(), Refusal> {
         }
         let plain = without_entities(piece).ok_or_else(|| hides("entities of its own"))?;
         let plain = plain.trim_end();
+        if tag.rsplit(':').next() == Some("file") && has_hidden_name(plain) {
+            return Err(hidden("metalink"));
+        }
         for (at, _) in plain.match_indices("://") {
             let scheme = plain[..at].trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
             targets::judge_inside(&plain[scheme..], private)?;
         }
     }
     Ok(())
+}
+
+/// Whether something in the attributes of a tag, as names of files stand there, has a segment that begins with a dot.
+fn has_hidden_name(tag: &str) -> bool {
+    tag.split(['"', '\'', '/', '\\']).skip(1).any(|part| part.trim_start().starts_with('.'))
 }
 
 /// A piece of XML with the entities undone that every XML has; none if it has others.
@@ -197,6 +265,10 @@ mod tests {
         format!("d{}{value}4:infod4:name3:isoee", text(key))
     }
 
+    fn named(name: &str) -> String {
+        format!("d4:infod4:name{}ee", text(name))
+    }
+
     #[test]
     fn a_torrent_tells_its_name_and_asks_the_world() {
         let list = format!("ll{}el{}{}ee", text("udp://t.example.org:80"), text("wss://nas/"), text(""));
@@ -207,8 +279,47 @@ mod tests {
             of("url-list", &text("https://example.org/")),
             of("comment", &text("http://192.168.1.1/")),
         ] {
-            assert_eq!(torrent(file.as_bytes(), false).unwrap().as_deref(), Some("iso"), "{file}");
+            let torrent = torrent(file.as_bytes(), false).unwrap();
+            assert_eq!(torrent.name.as_deref(), Some("iso"), "{file}");
+            // printf d4:name3:isoe | sha1sum
+            assert_eq!(torrent.hash, "6a404f55bf72785847ec939ecb922bfab5eea25a");
         }
+        let both = "d4:infod4:name1:a10:name.utf-82:\u{e9}ee";
+        assert_eq!(
+            torrent(both.as_bytes(), false).unwrap().name.as_deref(),
+            Some("\u{e9}"),
+            "as aria2 has it"
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_where_programs_look_for_their_settings() {
+        for name in [".profile", ".aria2/aria2.conf", "a/.ssh", "a\\.ssh", ".."] {
+            assert!(torrent(named(name).as_bytes(), true).is_err(), "{name}");
+            for file in [
+                format!(r#"<file name="{name}">"#),
+                format!("<file size='5' name = ' {name}' >"),
+                format!("<x:file\nname='{}'/>", name.replace('.', "&#46;")),
+            ] {
+                assert!(metalink(file.as_bytes(), true).is_err(), "{file}");
+            }
+        }
+        assert!(torrent(named("a.b/c.d").as_bytes(), false).is_ok());
+        assert!(
+            metalink(br#"<file name="a.b/c.d"><size>5</size><description>x/.y</description>"#, false).is_ok()
+        );
+    }
+
+    #[test]
+    fn no_file_is_long_to_judge() {
+        let links = format!("<url>{}{}</url>", "x://".repeat(1 << 20), " ".repeat(4 << 20));
+        assert!(metalink(links.as_bytes(), false).is_ok());
+        let many = format!("d4:info{}", "le".repeat(MOST_VALUES + 1));
+        assert!(
+            torrent(format!("d1:al{}e{}", "le".repeat(MOST_VALUES), &named("a")[1..]).as_bytes(), true)
+                .is_err()
+        );
+        assert!(torrent(many.as_bytes(), true).is_err());
     }
 
     #[test]
@@ -238,6 +349,10 @@ mod tests {
             "d4:infoi-e1:ae",
             "d9:infodee",
             "d4:infodeede",
+            "d4:infode4:infodee",
+            "d4:infod1:bi1e1:ai1eee",
+            "d4:infod1:ai1e1:ai1eee",
+            "d4:infod1:ald1:bi1e1:ai1eeeee",
             &deep,
         ] {
             assert!(torrent(file.as_bytes(), true).is_err(), "{file}");
@@ -264,8 +379,8 @@ mod tests {
             "<url>\u{e9}http://nas/</url>",
         ] {
             assert!(metalink(format!("{plain}{part}").as_bytes(), false).is_err(), "{part}");
-            assert!(metalink(part.as_bytes(), true).is_ok());
         }
+        assert!(metalink(b"<url>http://192.168.1.1/</url>", true).is_ok());
         assert!(metalink(b"<url>\xff</url>", false).is_err());
         // aria2 reads these, and all their letters are UTF-8 with zeros between.
         let little: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -3,6 +3,7 @@
 //! aria2 1.36 (JsonParser.cc) ignores what follows the first value, drops fractions and exponents of numbers, forgets the
 //! value of a key that comes twice (ValueBase.cc), and passes any bytes on as text. None of that gets past [`read`].
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -27,6 +28,8 @@ pub struct JsonError(String);
 
 /// Deeper than any call that aria2 knows, a multicall in a batch included.
 const DEEPEST_REQUEST: usize = 16;
+/// Two bytes of a text may be a value of 32 bytes in memory, and no app says as much.
+const MOST_VALUES: usize = 1 << 16;
 /// As deep as aria2's own parser goes (JsonParser.cc, `pushState`).
 const DEEPEST_ANSWER: usize = 50;
 
@@ -34,9 +37,9 @@ const DEEPEST_ANSWER: usize = 50;
 ///
 /// # Errors
 /// It is not JSON, or not JSON that can be read in one way only: a key twice, anything behind the value, a NUL, a number that
-/// is not whole or does not fit 63 bits, more than 16 levels.
+/// is not whole or does not fit 63 bits, more than 16 levels, more than 65,536 values.
 pub fn read(message: &[u8]) -> Result<Json, JsonError> {
-    Reading { levels: DEEPEST_REQUEST, strict: true }.whole(message)
+    Reading { levels: DEEPEST_REQUEST, strict: true, left: &Cell::new(MOST_VALUES) }.whole(message)
 }
 
 /// Reads an answer of aria2's, which may say what a request may not: any number, and NULs in file names.
@@ -44,7 +47,7 @@ pub fn read(message: &[u8]) -> Result<Json, JsonError> {
 /// # Errors
 /// It is not JSON.
 pub fn read_answer(message: &[u8]) -> Result<Json, JsonError> {
-    Reading { levels: DEEPEST_ANSWER, strict: false }.whole(message)
+    Reading { levels: DEEPEST_ANSWER, strict: false, left: &Cell::new(usize::MAX) }.whole(message)
 }
 
 impl Json {
@@ -122,17 +125,26 @@ impl Serialize for Json {
 
 /// What is still allowed at one place of a text.
 #[derive(Clone, Copy)]
-struct Reading {
+struct Reading<'a> {
     /// How many levels of lists and objects may open from here.
     levels: usize,
     strict: bool,
+    /// How many values there may still be, anywhere.
+    left: &'a Cell<usize>,
 }
 
-impl Reading {
+impl Reading<'_> {
     fn whole(self, message: &[u8]) -> Result<Json, JsonError> {
         let mut from = serde_json::Deserializer::from_slice(message);
         let value = self.deserialize(&mut from).and_then(|value| from.end().map(|()| value));
         value.map_err(|error| JsonError(error.to_string()))
+    }
+
+    fn one_more<E: serde::de::Error>(self) -> Result<(), E> {
+        match self.left.get().checked_sub(1) {
+            Some(left) => Ok(self.left.set(left)),
+            None => Err(E::custom("far too many values")),
+        }
     }
 
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
@@ -158,7 +170,7 @@ impl Reading {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Reading {
+impl<'de> DeserializeSeed<'de> for Reading<'_> {
     type Value = Json;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
@@ -166,7 +178,7 @@ impl<'de> DeserializeSeed<'de> for Reading {
     }
 }
 
-impl<'de> Visitor<'de> for Reading {
+impl<'de> Visitor<'de> for Reading<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,6 +213,7 @@ impl<'de> Visitor<'de> for Reading {
         let inside = self.deeper()?;
         let mut items = Vec::new();
         while let Some(item) = from.next_element_seed(inside)? {
+            self.one_more()?;
             items.push(item);
         }
         Ok(Json::List(items))
@@ -218,6 +231,7 @@ impl<'de> Visitor<'de> for Reading {
                 return Err(A::Error::custom("the same key twice in one object"));
             }
             let key = self.text(&key)?;
+            self.one_more()?;
             members.push((key, from.next_value_seed(inside)?));
         }
         Ok(Json::Object(members))
@@ -289,6 +303,9 @@ mod tests {
         assert!(read(&utf16).is_err());
         let many: Vec<String> = (0..=MOST_KEYS).map(|n| format!("\"{n}\":1")).collect();
         assert!(read(format!("{{{}}}", many.join(",")).as_bytes()).is_err());
+        let list = |values: usize| format!("[[{}0]]", "0,".repeat(values - 2));
+        assert!(read(list(MOST_VALUES).as_bytes()).is_ok());
+        assert!(read(list(MOST_VALUES + 1).as_bytes()).is_err());
     }
 
     #[test]

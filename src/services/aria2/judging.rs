@@ -9,16 +9,26 @@ use super::json::Json;
 use super::methods::{MULTICALL, Role};
 use super::question::{Calls, Entry, Expected, told};
 use super::refusal::Refusal;
-use super::request::{Call, Wrong};
+use super::request::{Call, MOST_CALLS, Wrong};
 use super::words;
 use crate::model::RefusalCode;
 use crate::services::Deed;
 
-/// Calls, those within multicalls counted each.
+/// What a list of downloads counts for: aria2 builds the whole of it in memory, and apps ask for three at a time.
+const A_LIST: usize = MOST_CALLS / 8;
+
+/// Calls, those within multicalls counted each, and lists of downloads for many.
 pub fn count(calls: &[Result<Call, Wrong>]) -> usize {
-    let nested = |call: &Call| match call.params.iter().find(|param| matches!(param, Json::List(_))) {
-        Some(Json::List(items)) if call.method == MULTICALL => items.len().max(1),
+    let weight = |method: Option<&str>| match method {
+        Some("aria2.tellActive" | "aria2.tellWaiting" | "aria2.tellStopped") => A_LIST,
         _ => 1,
+    };
+    let nested = |call: &Call| match call.params.iter().find(|param| matches!(param, Json::List(_))) {
+        Some(Json::List(items)) if call.method == MULTICALL => {
+            let named = |item: &Json| weight(item.get("methodName").and_then(Json::as_text));
+            items.iter().map(named).sum::<usize>().max(1)
+        }
+        _ => weight(Some(&call.method)),
     };
     calls.iter().map(|call| call.as_ref().map_or(1, nested)).sum()
 }

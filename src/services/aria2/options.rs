@@ -245,7 +245,8 @@ fn is_line(text: &str) -> bool {
 /// One path segment on any system, in which aria2 replaces nothing (OptionHandlerImpl.cc: `${HOME}`).
 fn is_name(text: &str) -> bool {
     (1..=255).contains(&text.len())
-        && !matches!(text, "." | "..")
+        // Names that begin with a dot are where programs look for their settings.
+        && !text.starts_with('.')
         && !text.contains("${")
         // Where another download keeps how far it is.
         && !text.ends_with(".aria2")
@@ -296,6 +297,7 @@ mod tests {
             r#"{"out":"a\\b"}"#,
             r#"{"out":"c:x"}"#,
             r#"{"out":".."}"#,
+            r#"{"out":".profile"}"#,
             r#"{"out":""}"#,
             r#"{"out":"${HOME}"}"#,
             r#"{"out":"a\nb"}"#,

@@ -54,7 +54,7 @@ pub fn read(message: Json) -> Result<Message, Refusal> {
 }
 
 pub fn too_many() -> Refusal {
-    Refusal::malformed(format!("more than {MOST_CALLS} calls in one message"))
+    Refusal::malformed(format!("more than {MOST_CALLS} calls, or 8 lists of downloads, in one message"))
 }
 
 /// Members that JSON-RPC does not know are passed over, for nothing of them is passed on.

@@ -40,9 +40,10 @@ pub fn judge(link: &str, to: Use, private: bool) -> Result<(), Refusal> {
     };
     // aria2 knows schemes in lower case only.
     if !known.contains(&scheme) {
+        let magnet = if to == Use::Download { ", or with magnet:?" } else { "" };
         return Err(Refusal::not_offered(format!(
-            "links may begin with {}, and nothing else",
-            known.join(", ")
+            "links begin with {}://, in lower case{magnet}",
+            known.join("://, ")
         )));
     }
     judge_authority(authority(rest), private)

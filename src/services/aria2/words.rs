@@ -7,7 +7,7 @@ use super::targets;
 use crate::services::Deed;
 
 /// Bytes of a whole text.
-const LONGEST: usize = 240;
+const LONGEST: usize = 280;
 /// Bytes of one link in it.
 const LONGEST_LINK: usize = 160;
 
@@ -111,12 +111,19 @@ fn magnet(query: &str) -> String {
     }
 }
 
-/// A file that came with the call, by the name in it or by its size in bytes.
-pub fn file(kind: &str, name: Option<&str>, size: usize) -> About {
-    match (name, size) {
-        (Some(name), _) => format!("the {kind} {}", clean(name, LONGEST_LINK)),
-        (None, 0..1024) => format!("a {kind} of {size} bytes"),
-        (None, _) => format!("a {kind} of {} KiB", size / 1024),
+/// A torrent that came with the call.
+pub fn torrent(name: Option<&str>, hash: &str) -> About {
+    match name {
+        Some(name) => format!("torrent {hash} ({})", clean(name, LONGEST_LINK)),
+        None => format!("torrent {hash}"),
+    }
+}
+
+/// A metalink that came with the call, of so many bytes.
+pub fn metalink(size: usize) -> About {
+    match size {
+        0..1024 => format!("a metalink of {size} bytes"),
+        _ => format!("a metalink of {} KiB", size / 1024),
     }
 }
 
