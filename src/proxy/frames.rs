@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::audit::Ending;
-use crate::services::{Answered, PATIENCE, Silence, Talk};
+use crate::services::{Answered, PATIENCE, Silence, Talk, Unheard};
 
 use super::admit::Admitted;
 use super::connection::Connection;
@@ -149,7 +149,7 @@ async fn converse(ends: &mut Ends, talk: &mut dyn Talk, means: &mut Means<'_>) -
                 }
                 Some(Err(error)) if has_no_room(&error) => Err(How::NoRoom),
                 Some(Err(Error::Capacity(_))) => {
-                    let ruling = talk.too_long();
+                    let ruling = talk.unheard(Unheard::TooLong);
                     for deed in &ruling.deeds {
                         means.entry.tell(deed);
                     }

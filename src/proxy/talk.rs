@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::model::RefusalCode;
 use crate::routes::Route;
-use crate::services::{PATIENCE, Reply, Silence, Talk};
+use crate::services::{PATIENCE, Reply, Silence, Talk, Unheard};
 
 use super::admit::Admitted;
 use super::body::Payload;
@@ -56,23 +56,15 @@ pub async fn run(
         Ok(message) => message,
         Err(_) => Err(Unread::BrokeOff),
     };
-    let leaves_rest = matches!(message, Err(Unread::Endless));
+    let leaves_rest = matches!(message, Err(Unread::Endless | Unread::NoRoom));
     let ruling = match message {
         // What it may do is judged by today's rules, and not by those when its first byte came.
         Ok(_) if !admitted.still_holds(&connection) => {
             return refuse(entry, client, &Refusal::of(RefusalCode::NoRule).for_service(admitted.target()));
         }
         Ok(message) => talk.borrow_mut().ask(&message, admitted.roles(), context.clock.instant()),
-        Err(Unread::TooLong | Unread::Endless) => talk.borrow_mut().too_long(),
-        Err(Unread::NoRoom) => {
-            let mut response = refuse(
-                entry,
-                client.clone(),
-                &Refusal::of(RefusalCode::GatewayBusy).for_service(admitted.target()),
-            );
-            client.hang_up(response.headers_mut());
-            return response;
-        }
+        Err(Unread::TooLong | Unread::Endless) => talk.borrow_mut().unheard(Unheard::TooLong),
+        Err(Unread::NoRoom) => talk.borrow_mut().unheard(Unheard::NoRoom),
         Err(Unread::BrokeOff) => return exchange::broke_off(entry, client),
     };
     let refused = ruling.deeds.first().and_then(|deed| deed.refused);

@@ -20,7 +20,7 @@ use ::http::Method;
 pub use exam::{Exam, Remark};
 pub use folder::{Folder, Shown};
 pub use settings::{Key, Setting, SettingError, Settings, Shape};
-pub use talk::{Answered, Deed, PATIENCE, Reply, Ruling, Silence, Talk};
+pub use talk::{Answered, Deed, PATIENCE, Reply, Ruling, Silence, Talk, Unheard};
 
 /// Every kind, the one that is meant where nothing is said first.
 pub static KINDS: [&Kind; 3] = [&http::KIND, &jellyfin::KIND, &aria2::KIND];

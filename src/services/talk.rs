@@ -11,15 +11,15 @@ use crate::model::{Moment, RefusalCode};
 ///
 /// Pure. Whoever holds the two ends brings it what each of them said, whole, and carries on what it gives back.
 pub trait Talk: fmt::Debug {
-    /// The longest message from the device that it takes, in bytes. What is longer is not heard to its end, but given to
-    /// [`Talk::too_long`].
+    /// The longest message from the device that it takes, in bytes. What is longer is not heard to its end
+    /// ([`Unheard::TooLong`]).
     fn longest(&self) -> usize;
 
     /// Judges a message of the device's. `roles` are those that it has right now, weakest first.
     fn ask(&mut self, message: &[u8], roles: &[&str], now: Moment) -> Ruling;
 
-    /// The device's message was longer than [`Talk::longest`].
-    fn too_long(&mut self) -> Ruling;
+    /// Says that a message of the device's was not heard, and why.
+    fn unheard(&mut self, why: Unheard) -> Ruling;
 
     /// Reads a message of the service's.
     fn answer(&mut self, message: Bytes, now: Moment) -> Answered;
@@ -29,6 +29,15 @@ pub trait Talk: fmt::Debug {
 
     /// Says that there is no answer, and why. One message at a time: to be called again until it gives none.
     fn give_up(&mut self, why: Silence) -> Answered;
+}
+
+/// Why a device's message was not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unheard {
+    /// It was longer than [`Talk::longest`].
+    TooLong,
+    /// The gateway holds as many messages as it may, or as many of this member's.
+    NoRoom,
 }
 
 /// Why there is no answer.

@@ -19,7 +19,7 @@ use super::refusal::Refusal;
 use super::request::{self, MOST_CALLS};
 use super::words;
 use crate::model::Moment;
-use crate::services::{Answered, PATIENCE, Reply, Ruling, Silence, Talk};
+use crate::services::{Answered, PATIENCE, Reply, Ruling, Silence, Talk, Unheard};
 
 /// Messages of one conversation that aria2 has not answered yet. It answers within milliseconds unless it hangs.
 pub const MOST_OPEN: usize = 64;
@@ -66,7 +66,7 @@ impl Talk for Conversation {
 
     fn ask(&mut self, message: &[u8], roles: &[&str], now: Moment) -> Ruling {
         if message.len() > self.house.longest {
-            return self.too_long();
+            return self.unheard(Unheard::TooLong);
         }
         let read = json::read(message).map_err(|error| Refusal::malformed(format!("no JSON: {error}")));
         let message = match read.and_then(request::read) {
@@ -98,7 +98,7 @@ impl Talk for Conversation {
         let forward = whole(forward, batch);
         // What is inserted may be what makes it too long, and aria2 drops what is.
         if forward.len() > self.house.longest {
-            let mut ruling = self.too_long();
+            let mut ruling = self.unheard(Unheard::TooLong);
             ruling.deeds.extend(deeds);
             return ruling;
         }
@@ -107,11 +107,20 @@ impl Talk for Conversation {
         Ruling { forward: Some(forward), reply: None, deeds }
     }
 
-    fn too_long(&mut self) -> Ruling {
-        let refusal = Refusal::malformed(format!("longer than {} bytes", self.house.longest));
-        let message = told(&Json::Null, "error", refusal.too_long()).to_bytes();
-        let reply = Some(Reply { status: StatusCode::PAYLOAD_TOO_LARGE, message });
-        Ruling { forward: None, reply, deeds: vec![words::refused_message(&refusal)] }
+    fn unheard(&mut self, why: Unheard) -> Ruling {
+        match why {
+            Unheard::TooLong => {
+                let refusal = Refusal::malformed(format!(
+                    "longer than {} bytes: if it should fit, raise max_request_size in ztgate.toml and \
+                     rpc-max-request-size in aria2.conf",
+                    self.house.longest
+                ));
+                let message = told(&Json::Null, "error", refusal.too_long()).to_bytes();
+                let reply = Some(Reply { status: StatusCode::PAYLOAD_TOO_LARGE, message });
+                Ruling { forward: None, reply, deeds: vec![words::refused_message(&refusal)] }
+            }
+            Unheard::NoRoom => Self::refuse_whole(&Refusal::busy()),
+        }
     }
 
     fn answer(&mut self, message: Bytes, _now: Moment) -> Answered {

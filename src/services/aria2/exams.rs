@@ -1,6 +1,8 @@
 //! What an aria2 is asked about itself: whether the secret fits, whether anybody may do without, and what it takes.
 //! Answers as aria2 1.36 gives them.
 
+use std::path::{Path, PathBuf};
+
 use http::StatusCode;
 
 use super::json::{self, Json};
@@ -11,12 +13,12 @@ use crate::services::{Exam, Remark};
 pub fn of(house: &House) -> Vec<Exam> {
     let secret = house.secret.as_ref().map(|secret| format!("token:{}", secret.expose()));
     let has_secret = secret.is_some();
-    let longest = house.longest;
+    let (longest, dirs) = (house.longest, house.dirs.clone());
     let mut exams = vec![exam("aria2.getVersion", secret.as_deref(), move |told| version(told, has_secret))];
     if has_secret {
         exams.push(exam("aria2.getVersion", None, without_secret));
     }
-    exams.push(exam("aria2.getGlobalOption", secret.as_deref(), move |told| options(told, longest)));
+    exams.push(exam("aria2.getGlobalOption", secret.as_deref(), move |told| options(told, longest, &dirs)));
     exams
 }
 
@@ -113,11 +115,38 @@ fn without_secret(told: Told) -> Vec<Remark> {
     }
 }
 
-fn options(told: Told, longest: usize) -> Vec<Remark> {
+/// Options whose values are files that aria2 trusts: who may write one has it do what they like.
+const OWN: [&str; 5] = ["conf-path", "netrc-path", "save-session", "input-file", "log"];
+
+/// Whether a download may be put where aria2's own files are.
+fn own_files(options: &Json, dirs: &[(String, PathBuf)]) -> Option<Remark> {
+    let option = |name| options.get(name).and_then(Json::as_text);
+    let usual = option("dir").map(|dir| ("dir".to_owned(), Path::new(dir)));
+    let named = dirs.iter().map(|(name, dir)| (format!("dirs.{name}"), dir.as_path()));
+    let own = || OWN.iter().filter_map(|name| Some((*name, option(name).filter(|path| !path.is_empty())?)));
+    let places = usual.into_iter().chain(named);
+    let mut both = places.flat_map(|place| own().map(move |own| (place.clone(), own)));
+    let ((place, dir), (name, file)) = both.find(|((_, dir), (_, file))| Path::new(file).starts_with(dir))?;
+    let shown = |text: &str| super::words::clean(text, 160);
+    Some(Remark::bad(
+        format!(
+            "puts downloads into {} ({place}), and its own {} ({name}) is within: whoever may add could replace it",
+            shown(&dir.to_string_lossy()),
+            shown(file)
+        ),
+        match place.as_str() {
+            "dir" => "write dir=/srv/downloads into aria2.conf, a folder for nothing else, and restart aria2"
+                .to_owned(),
+            _ => format!("name a folder for nothing else in {place}"),
+        },
+    ))
+}
+
+fn options(told: Told, longest: usize, dirs: &[(String, PathBuf)]) -> Vec<Remark> {
     // What is wrong with the secret was said before.
     let Told::Result(options) = told else { return Vec::new() };
     let option = |name| options.get(name).and_then(Json::as_text);
-    let mut remarks = Vec::new();
+    let mut remarks = Vec::from_iter(own_files(&options, dirs));
     if let Some(takes) = option("rpc-max-request-size").and_then(|size| size.parse::<usize>().ok()) {
         if takes < longest {
             let mend =
@@ -184,13 +213,32 @@ mod tests {
             let body = format!(
                 r#"{{"result":{{"rpc-max-request-size":"{size}","rpc-allow-origin-all":"{origins}"}}}}"#
             );
-            graded(super::options(said(200, &body), 2 << 20))
+            graded(super::options(said(200, &body), 2 << 20, &[]))
         };
         assert_eq!(options(2 << 20, "false"), []);
         assert!(options(1000, "false")[0].1.starts_with("write max_request_size = 1000, or"));
         assert!(options(4 << 20, "false")[0].1.starts_with("write max_request_size = 4194304, if"));
         assert_eq!(options(2 << 20, "true")[0].0, "well");
-        assert_eq!(super::options(said(400, UNAUTHORIZED), 1), []);
+        assert_eq!(super::options(said(400, UNAUTHORIZED), 1, &[]), []);
+    }
+
+    #[test]
+    fn downloads_have_a_folder_that_holds_nothing_that_aria2_trusts() {
+        let told = |dir: &str, films: &str| {
+            let body = format!(
+                r#"{{"result":{{"dir":"{dir}","conf-path":"/home/aria2/.aria2/aria2.conf","log":""}}}}"#
+            );
+            graded(super::options(said(200, &body), 1, &[("films".into(), films.into())]))
+        };
+        assert_eq!(told("/srv/downloads", "/srv/films"), []);
+        assert_eq!(told("/home/aria2/.aria", "/home/aria2/downloads"), []);
+        for dir in ["/", "/home", "/home/aria2", "/home/aria2/", "/home/aria2/.aria2"] {
+            assert!(told(dir, "/srv/films")[0].1.starts_with("write dir="), "{dir}");
+            assert_eq!(
+                told("/srv/downloads", dir),
+                [("bad", "name a folder for nothing else in dirs.films".to_owned())]
+            );
+        }
     }
 
     #[test]

@@ -42,16 +42,25 @@ impl Refusal {
             ),
             Silence::Broke => (RefusalCode::UpstreamDown, "aria2 went away without an answer".to_owned()),
             Silence::Unreached => (RefusalCode::UpstreamDown, "aria2 cannot be reached".to_owned()),
-            Silence::Busy { .. } => (
-                RefusalCode::GatewayBusy,
-                "the gateway carries as many calls as it may: try again in a moment".to_owned(),
-            ),
+            Silence::Busy { .. } => return Self::busy(),
             Silence::TooLong => (
                 RefusalCode::UpstreamDown,
                 "aria2's answer is too long: ask for fewer downloads at a time".to_owned(),
             ),
         };
         Self { code, text }
+    }
+
+    pub fn busy() -> Self {
+        let text = "the gateway carries as many calls as it may: try again in a moment".to_owned();
+        Self { code: RefusalCode::GatewayBusy, text }
+    }
+
+    /// What whoever asked is told in place of aria2's word on the gateway's own secret, which nobody but its owner can mend.
+    pub fn wrong_secret() -> Self {
+        let text =
+            "the gateway's secret is not aria2's: whoever keeps the gateway finds out by ztgate doctor";
+        Self { code: RefusalCode::UpstreamDown, text: text.to_owned() }
     }
 
     pub fn status(&self) -> StatusCode {

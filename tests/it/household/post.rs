@@ -294,8 +294,14 @@ async fn a_secret_that_changes_is_read_anew() {
     let Some(mut home) = Home::new().await else { return };
     secret_file(home.world.folder(), "aria2.secret", "another\n");
     home.world.reload(|_| {}).await.unwrap();
-    let reply = home.post("laptop", &call("1", "aria2.getVersion", json!([]))).await;
-    assert_eq!(json_of(&reply)["error"]["message"], "Unauthorized", "{}", reply.text());
+    let asked = call("1", "aria2.getVersion", json!([]));
+    let many = json!([[{ "methodName": "aria2.getVersion", "params": [] }]]);
+    let one = json_of(&home.post("laptop", &asked).await);
+    let nested = json_of(&home.post("laptop", &call("1", "system.multicall", many)).await);
+    for error in [&one["error"], &nested["result"][0]] {
+        assert_eq!((&error["code"], &error["data"]["refusal"]), (&json!(-32_015), &json!("upstream-down")));
+        assert!(error["message"].as_str().unwrap().contains("ztgate doctor"), "{error}");
+    }
     secret_file(home.world.folder(), "aria2.secret", &format!("{SECRET}\n"));
     home.world.reload(|_| {}).await.unwrap();
     assert!(home.result("laptop", "aria2.getVersion", json!([])).await.is_object());
@@ -318,7 +324,8 @@ async fn unfinished_messages_fill_no_more_than_their_share() {
     for _ in 0..13 {
         second.send(&piece).await;
     }
-    phone.reply(&mut second, head).await.refused("gateway-busy").has("connection", "close");
+    let reply = phone.reply(&mut second, head).await.refused("gateway-busy").has("connection", "close");
+    assert_eq!(json_of(&reply)["error"]["code"], -32_014);
     let tablet = call("1", "aria2.getVersion", json!([]));
     post(&world, "kids-tablet", &tablet).await.refused("upstream-down");
     drop(first);
