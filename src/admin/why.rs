@@ -1,12 +1,14 @@
 //! `GET /why`: one decision told in full, and what the word stands for that was asked about.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Query, State as Given};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
 use crate::policy::{Ask, Why};
-use crate::routes::GATE;
+use crate::routes::{GATE, Route};
 use crate::services::{Room, Takes};
 
 use super::server::{Problem, State, earlier_refusal, find, snapshot, unknown};
@@ -30,9 +32,10 @@ pub(super) async fn why(
     let path = query.path.as_deref().unwrap_or("/");
     let ask = |service| Ask { service, method, path, at: state.clock.now() };
     let earlier = earlier_refusal(&snapshot, member, state.clock.instant());
-    let neither = |word| {
-        let WhyQuery { device, service, .. } = &query;
-        Problem(StatusCode::BAD_REQUEST, no_such_call(word, device, service))
+    let neither = |Neither(word): Neither<'_>| {
+        let has = |route: &&Arc<Route>| matches!(route.room.takes(word), Some(Takes::Role(_)));
+        let elsewhere = snapshot.site.routes().iter().find(has).map(|route| route.name().as_str());
+        Problem(StatusCode::BAD_REQUEST, no_such_call(word, &query.device, &query.service, elsewhere))
     };
     if query.service == GATE
         && let Ok(gate) = GATE.parse()
@@ -66,12 +69,17 @@ fn is_http_method(word: &str) -> bool {
         && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
 }
 
-fn no_such_call(Neither(word): Neither<'_>, device: &str, service: &str) -> String {
+/// What to type instead. `elsewhere` is a service that has such a call.
+fn no_such_call(word: &str, device: &str, service: &str, elsewhere: Option<&str>) -> String {
     let capitals = word.to_ascii_uppercase();
-    let method = if is_http_method(&capitals) { &*capitals } else { "GET" };
-    format!(
-        "{service} has no call {word}, and methods of HTTP are in capitals; type: ztgate why {device} {service} {method}"
-    )
+    let (but, service_meant, meant) = match elsewhere {
+        Some(other) => (format!("but {other} has"), other, word),
+        None if is_http_method(&capitals) => {
+            ("and HTTP's methods are in capitals".to_owned(), service, &*capitals)
+        }
+        None => ("nor is it a method of HTTP's".to_owned(), service, "GET"),
+    };
+    format!("{service} has no call {word}, {but}; type: ztgate why {device} {service_meant} {meant}")
 }
 
 #[cfg(test)]
@@ -101,13 +109,17 @@ mod tests {
 
     #[test]
     fn a_wrong_word_is_answered_with_what_to_type() {
-        for (word, method) in [("propfind", "PROPFIND"), ("aria2.foo", "GET"), ("", "GET")] {
-            assert_eq!(
-                no_such_call(Neither(word), "laptop", "films"),
-                format!(
-                    "films has no call {word}, and methods of HTTP are in capitals; type: ztgate why laptop films {method}"
-                )
-            );
+        for (word, elsewhere, told) in [
+            (
+                "propfind",
+                None,
+                ", and HTTP's methods are in capitals; type: ztgate why laptop films PROPFIND",
+            ),
+            ("aria2.foo", None, ", nor is it a method of HTTP's; type: ztgate why laptop films GET"),
+            ("aria2.addUri", Some("dl"), ", but dl has; type: ztgate why laptop dl aria2.addUri"),
+        ] {
+            let answer = no_such_call(word, "laptop", "films", elsewhere);
+            assert_eq!(answer, format!("films has no call {word}{told}"));
         }
     }
 }
