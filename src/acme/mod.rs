@@ -7,6 +7,8 @@
 
 mod challenge;
 mod error;
+#[cfg(test)]
+pub(crate) mod examples;
 mod folder;
 mod http;
 mod issue;

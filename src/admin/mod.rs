@@ -9,6 +9,7 @@ mod devices;
 mod dns;
 mod server;
 mod status;
+mod why;
 
 pub use client::{AdminError, get, order};
 pub use dns::PushOrder;

@@ -13,16 +13,15 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::identity::{IdentityProof, Member, identify};
-use crate::model::{Clock, Mac, MemberId, Moment, NetworkId, RefusalCode};
-use crate::policy::Ask;
+use crate::model::{Clock, Mac, MemberId, Moment, NetworkId, RefusalCode, nearest};
 use crate::proxy::{Shared, Snapshot};
 use crate::push::Pusher;
-use crate::routes::GATE;
 use crate::sync::{DeviceView, Orders};
 
 use super::devices::{self, Peer};
 use super::dns;
 use super::status::{Status, Whois};
+use super::why;
 
 /// What the socket answers from.
 #[derive(Clone)]
@@ -63,7 +62,7 @@ pub fn serve(
     let app = Router::new()
         .route("/status", get(status))
         .route("/access", get(access))
-        .route("/why", get(why))
+        .route("/why", get(why::why))
         .route("/whois", get(whois))
         .route("/nft", get(nft))
         .route("/dns/push", get(dns::look).post(dns::order))
@@ -104,35 +103,8 @@ async fn access(Given(state): Given<State>) -> Result<Response, Problem> {
     Ok(Json(table).into_response())
 }
 
-#[derive(Deserialize)]
-struct WhyQuery {
-    device: String,
-    service: String,
-    method: Option<String>,
-    path: Option<String>,
-}
-
-async fn why(Given(state): Given<State>, Query(query): Query<WhyQuery>) -> Result<Response, Problem> {
-    let snapshot = snapshot(&state)?;
-    let (member, _) = find(&snapshot, &query.device)?;
-    let method = query.method.as_deref().unwrap_or("GET");
-    let path = query.path.as_deref().unwrap_or("/");
-    let ask = |service| Ask { service, method, path, at: state.clock.now() };
-    let earlier = earlier_refusal(&snapshot, member, state.clock.instant());
-    if query.service == GATE
-        && let Ok(gate) = GATE.parse()
-    {
-        return Ok(Json(snapshot.rules.why_gate(member, &ask(&gate), earlier)).into_response());
-    }
-    let known = snapshot.site.routes().iter().map(|route| route.name().as_str()).chain([GATE]);
-    let route =
-        snapshot.site.route(&query.service).ok_or_else(|| unknown("service", &query.service, known))?;
-    let takes = query.method.as_deref().and_then(|method| route.room.takes(method));
-    Ok(Json(snapshot.rules.why(member, &ask(route.name()), earlier, takes)).into_response())
-}
-
 /// What would refuse the member before any rule is asked, from an address of its own.
-fn earlier_refusal(snapshot: &Snapshot, member: &Member, now: Moment) -> Option<RefusalCode> {
+pub(super) fn earlier_refusal(snapshot: &Snapshot, member: &Member, now: Moment) -> Option<RefusalCode> {
     let network = snapshot.roster.network;
     let own = member.id.rfc4193(network).into();
     identify(&snapshot.roster, Mac::of(member.id, network), own, now).err().map(|refusal| refusal.code)
@@ -192,7 +164,7 @@ async fn nft(Given(state): Given<State>, Query(query): Query<NftQuery>) -> Resul
 }
 
 /// Finds a member by device name, ID or address.
-fn find<'a>(snapshot: &'a Snapshot, who: &str) -> Result<(&'a Member, String), Problem> {
+pub(super) fn find<'a>(snapshot: &'a Snapshot, who: &str) -> Result<(&'a Member, String), Problem> {
     let roster = &snapshot.roster;
     if let Ok(id) = who.parse::<MemberId>()
         && let Some(member) = roster.get(id)
@@ -218,11 +190,7 @@ fn find<'a>(snapshot: &'a Snapshot, who: &str) -> Result<(&'a Member, String), P
     }
 }
 
-fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str>) -> Problem {
-    let nearest = known
-        .map(|name| (strsim::damerau_levenshtein(name, word), name))
-        .filter(|(distance, _)| *distance <= 3)
-        .min();
-    let hint = nearest.map(|(_, name)| format!("; did you mean {name}?")).unwrap_or_default();
+pub(super) fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str>) -> Problem {
+    let hint = nearest(word, known).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
     Problem(StatusCode::NOT_FOUND, format!("no {what} {word} here{hint}"))
 }

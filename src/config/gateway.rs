@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use crate::model::{NameError, NetworkId, Zone};
+use crate::model::{NameError, NetworkId, Zone, nearest};
 
 use super::names::Kind;
-use super::read::{Keys, Report, Section, nearest, quote};
+use super::read::{Keys, Report, Section, quote};
 use super::{Controller, Node, SyncMode, Tls, devices, tls, words};
 
 pub(super) const NODE_URL: &str = "http://127.0.0.1:9993";

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::read::{Item, Report, Section, nearest, quote};
+use super::read::{Item, Report, Section, quote};
 use super::words::label;
 use super::{Grant, Setting, service};
+use crate::model::nearest;
 use crate::services::{self, KINDS, Kind, Shape};
 
 /// The kind of a service; none if it is wrong.

@@ -6,9 +6,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{Label, MemberId};
+use crate::model::{Label, MemberId, nearest};
 
-use super::read::nearest;
 use super::{Config, Device, Problem, SyncMode, Who};
 
 /// Words that would read as more than one device, owner or group.

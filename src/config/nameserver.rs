@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::dns::DNS_PORT;
-use super::read::{Item, Keys, Report, Section, nearest, quote};
-use crate::model::Zone;
+use super::read::{Item, Keys, Report, Section, quote};
+use crate::model::{Zone, nearest};
 
 const NAMESERVER_KEYS: Keys<'_> = Keys {
     known: &["server", "zone", "key", "algorithm", "secret_file", "hook"],

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::read::{Item, Keys, Report, Section, nearest, quote};
+use super::read::{Item, Keys, Report, Section, quote};
+use crate::model::nearest;
 
 const KEYS: Keys<'_> = Keys {
     known: &["webhook", "secret_file", "ntfy", "token_file", "events"],

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::Label;
+use crate::model::{Label, nearest};
 
 use super::names::Kind;
-use super::read::{Item, Keys, Report, Section, Spot, nearest};
+use super::read::{Item, Keys, Report, Section, Spot};
 use super::{Group, Service, Who, devices, words};
 
 const LATER: &str = "not supported by this version; to ignore it could let in whom you mean to keep out";

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Problem;
 use super::source::Source;
+use crate::model::nearest;
 
 /// What was found wrong, or odd, so far.
 #[derive(Debug, Default)]
@@ -97,17 +98,6 @@ pub(super) fn quote(text: &str) -> String {
         Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
         None => format!("{text:?}"),
     }
-}
-
-/// The known word that was probably meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let longest_way = (word.chars().count() + 1) / 3;
-    known
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), candidate), candidate))
-        .filter(|(way, _)| *way <= longest_way)
-        .min()
-        .map(|(_, candidate)| candidate)
 }
 
 /// The keys that a table may have.

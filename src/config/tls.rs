@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::read::{Item, Keys, Report, Section, nearest, quote};
+use super::read::{Item, Keys, Report, Section, quote};
 use super::{Acme, AcmeNames, Tls};
+use crate::model::nearest;
 
 const TLS_KEYS: Keys<'_> = Keys {
     known: &["certificate", "key", "acme", "contact", "ca", "names"],

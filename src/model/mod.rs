@@ -3,6 +3,7 @@
 mod clock;
 mod ids;
 mod name;
+mod nearest;
 mod refusal;
 mod state;
 mod web_origin;
@@ -10,6 +11,7 @@ mod web_origin;
 pub use clock::{Clock, ManualClock, Moment};
 pub use ids::{AddressKind, Mac, MemberId, NetworkId, ParseIdError, RequestId};
 pub use name::{Label, NameError, Zone};
+pub use nearest::nearest;
 pub use refusal::RefusalCode;
 pub use state::MemberState;
 pub use web_origin::WebOrigin;

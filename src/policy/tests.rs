@@ -236,7 +236,13 @@ fn a_call_is_told_apart_from_the_request_that_carries_it() {
             role("manage"),
             r#"manage of None: no-rule; add "guest-phone" to allow.manage at ztgate.toml:16"#,
         ),
-        ("laptop", "downloads", Takes::Nobody, r#"nobody of Some("admin"): not-offered; "#),
+        ("laptop", "downloads", Takes::Nobody { meant: None }, r#"nobody of Some("admin"): not-offered; "#),
+        (
+            "laptop",
+            "downloads",
+            Takes::Nobody { meant: Some("aria2.addUri") },
+            r#"nobody of Some("admin"): not-offered; ask for aria2.addUri, if that is what is meant"#,
+        ),
         ("laptop", "raw", role("add"), r#"add of None: no-rule; add "laptop" to allow at ztgate.toml:21"#),
     ] {
         assert_eq!(why(who, service, takes), expected, "{who} {service}");

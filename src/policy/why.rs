@@ -80,9 +80,9 @@ impl Rules {
 
     /// The same for a call, given what was decided about the request that carries it.
     fn of_call(&self, why: Why, verdict: Result<Allowed, RefusalCode>, takes: Takes, member: &Member) -> Why {
-        let needed = match takes {
-            Takes::Role(role) => Some(role),
-            Takes::Nobody => None,
+        let (needed, meant) = match takes {
+            Takes::Role(role) => (Some(role), None),
+            Takes::Nobody { meant } => (None, meant),
         };
         let why = Why { takes: Some(needed.unwrap_or("nobody").to_owned()), ..why };
         match (verdict, needed) {
@@ -91,7 +91,10 @@ impl Rules {
                 let change = self.gap(&why.service, Some(role), member);
                 Why { allowed: false, code: Some(RefusalCode::NoRule), change, ..why }
             }
-            (Ok(_), None) => Why { allowed: false, code: Some(RefusalCode::NotOffered), ..why },
+            (Ok(_), None) => {
+                let change = meant.map(|call| format!("ask for {call}, if that is what is meant"));
+                Why { allowed: false, code: Some(RefusalCode::NotOffered), change, ..why }
+            }
             (Err(_), _) => why,
         }
     }

@@ -103,8 +103,8 @@ pub enum Reception<'a> {
 pub enum Takes {
     /// This role, or a stronger one.
     Role(&'static str),
-    /// Nobody may.
-    Nobody,
+    /// Nobody may. Where it is nearly a call that somebody may make, that one.
+    Nobody { meant: Option<&'static str> },
 }
 
 /// The kind of that word.

@@ -18,6 +18,7 @@ use ztgate::model::{Clock, ManualClock};
 
 use crate::real::named::{Named, WRONG_SECRET, write_secret};
 use crate::real::pebble::Pebble;
+use crate::world::command::typed;
 use crate::world::pem::Pair;
 use crate::world::{Live, World, echo};
 
@@ -392,10 +393,7 @@ async fn the_private_ca_serves_until_the_first_one_is_there() {
 
 /// What `ztgate certs` prints beside this gateway, and how it ends.
 fn certs(live: &Live, verb: &str) -> (String, Option<i32>) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ztgate"));
-    let config = live.folder().join("ztgate.toml");
-    let output = command.arg("--config").arg(config).args(["certs", verb]).output().unwrap();
-    (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code())
+    typed(live.folder(), &format!("certs {verb}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,4 +30,5 @@ mod streams;
 mod tls;
 mod uploads;
 mod websockets;
+mod why;
 mod world;

@@ -1,12 +1,12 @@
 //! Records kept at the domain's own name server, a real BIND: by the gateway and by hand, and never anybody else's.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use ztgate::admin::Status;
 
 use crate::real::named::{Named, WRONG_SECRET, write_secret};
+use crate::world::command::ztgate;
 use crate::world::{Live, World, echo};
 
 const ZONE: &str = "home.arpa";
@@ -18,12 +18,6 @@ fn world(named: &Named, publish: &str) -> World {
     let world = World::new().member("phone").service("wiki", echo()).service("films", echo());
     let paragraph = named.paragraph(world.folder(), "");
     world.gateway_lines(&format!("{paragraph}[publish]\n{publish}"))
-}
-
-fn ztgate(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ztgate"));
-    command.arg("--config").arg(folder.join("ztgate.toml")).args(arguments).stdin(Stdio::null());
-    command.output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {

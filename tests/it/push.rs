@@ -174,8 +174,8 @@ async fn what_changed_after_it_was_shown_is_not_told_in_its_place() {
     assert_eq!(world.network_writes(), 0);
 }
 
-#[tokio::test]
-async fn a_kill_between_telling_and_remembering_forgets_nothing() {
+/// A home whose controller was told of 127.0.0.1, and whose gateway was stopped before it heard how that ended.
+async fn stopped_while_it_tells() -> Live {
     let mut world = home().await;
     world.network().fail_writes(Some(WriteFault::Slow(SOON * 10)));
     let socket = admin::socket(&world.state_dir());
@@ -186,6 +186,12 @@ async fn a_kill_between_telling_and_remembering_forgets_nothing() {
     world.dns_becomes(&at(&["127.0.0.1"])).await;
     world.stop().await;
     asking.await.unwrap().unwrap_err();
+    world
+}
+
+#[tokio::test]
+async fn a_kill_between_telling_and_remembering_forgets_nothing() {
+    let mut world = stopped_while_it_tells().await;
     let kept = world.kept();
     assert_eq!((&kept["ours"], &kept["writing"]["servers"]), (&Value::Null, &json!(["127.0.0.1"])));
 
@@ -197,16 +203,7 @@ async fn a_kill_between_telling_and_remembering_forgets_nothing() {
 
 #[tokio::test]
 async fn two_writes_of_unknown_end_leave_what_is_there_ours() {
-    let mut world = home().await;
-    world.network().fail_writes(Some(WriteFault::Slow(SOON * 10)));
-    let socket = admin::socket(&world.state_dir());
-    let asking = tokio::spawn(async move {
-        let order = onto_nothing(&["127.0.0.1"]);
-        admin::order::<Outcome>(&socket, "/dns/push", &order, None).await
-    });
-    world.dns_becomes(&at(&["127.0.0.1"])).await;
-    world.stop().await;
-    asking.await.unwrap().unwrap_err();
+    let mut world = stopped_while_it_tells().await;
 
     // Two whose connection is lost, and nobody can say whether they were heard: none was.
     world.network().fail_writes(Some(WriteFault::Down));

@@ -4,9 +4,8 @@
 
 use std::sync::Mutex;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-
 use super::*;
+use crate::acme::examples::{Day, bundle_of};
 use crate::acme::{bundle, kept};
 use crate::ca::{Ca, Certificates};
 use crate::linux::files;
@@ -59,17 +58,8 @@ impl House {
     }
 
     /// A certificate for these names and these days, from the server with that directory.
-    fn keep(&self, directory: &str, names: &[&str], from: (i32, u8, u8), until: (i32, u8, u8)) {
-        let mut issuer = CertificateParams::new(Vec::new()).unwrap();
-        issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params.not_before = rcgen::date_time_ymd(from.0, from.1, from.2);
-        params.not_after = rcgen::date_time_ymd(until.0, until.1, until.2);
-        let leaf = params.signed_by(&key, &issuer).unwrap().pem();
-        let text = format!("{}{}{leaf}{}", issue::from(directory), key.serialize_pem(), issuer.pem());
+    fn keep(&self, directory: &str, names: &[&str], from: Day, until: Day) {
+        let text = bundle_of(directory, names, from, until);
         files::replace(&bundle(self.dir.path()), text.as_bytes(), 0o600).unwrap();
     }
 

@@ -3,9 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Parser;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
+use crate::acme::examples::bundle_of;
 use crate::ca::{Ca, CaError};
 
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -52,18 +53,9 @@ impl House {
         std::fs::write(&file, format!("{text}{lines}")).unwrap();
     }
 
-    /// Keeps what came from that server: key, then a chain that begins and ends so, for these names.
+    /// Keeps what came from that server, for these names and from the one year until the other.
     fn keep(&self, directory: &str, names: &[&str], (begins, ends): (i32, i32)) {
-        let mut issuer = CertificateParams::new(Vec::new()).unwrap();
-        issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        (params.not_before, params.not_after) =
-            (rcgen::date_time_ymd(begins, 1, 1), rcgen::date_time_ymd(ends, 1, 1));
-        let chain = format!("{}{}", params.signed_by(&key, &issuer).unwrap().pem(), issuer.pem());
-        self.write_private(BUNDLE, &format!("From: {directory}\n{}{chain}", key.serialize_pem()));
+        self.write_private(BUNDLE, &bundle_of(directory, names, (begins, 1, 1), (ends, 1, 1)));
     }
 
     fn write_private(&self, name: &str, text: &str) {

@@ -1,6 +1,8 @@
 //! The methods of aria2 1.36 and what each takes: a role, and parameters of some shape. What is not in the table is not
 //! offered. (RpcMethodFactory.cc lists them, RpcMethodImpl.cc says what they do with what they get.)
 
+use crate::model::nearest;
+
 /// What a member may do, weakest first; each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -76,6 +78,13 @@ pub const MULTICALL: &str = "system.multicall";
 /// The method of that name; aria2 takes the case of letters seriously, and so do we.
 pub fn find(name: &str) -> Option<&'static Method> {
     METHODS.iter().find(|method| method.name == name)
+}
+
+/// The method that was probably meant by a name that is none: one is a letter wrong, another lacks what is before the dot.
+pub fn meant(name: &str) -> Option<&'static str> {
+    let names = || METHODS.iter().map(|method| method.name);
+    let bare = |full: &&str| full.split_once('.').is_some_and(|(_, bare)| bare.eq_ignore_ascii_case(name));
+    names().find(bare).or_else(|| nearest(name, names()))
 }
 
 const fn look(name: &'static str) -> Method {

@@ -128,10 +128,12 @@ impl Room for Aria2 {
     }
 
     fn takes(&self, call: &str) -> Option<Takes> {
-        match methods::find(call) {
-            Some(method) => Some(Takes::Role(method.role.word())),
-            None if call.starts_with("aria2.") || call.starts_with("system.") => Some(Takes::Nobody),
-            None => None,
+        match (methods::find(call), methods::meant(call)) {
+            (Some(method), _) => Some(Takes::Role(method.role.word())),
+            (None, meant) if meant.is_some() || call.starts_with("aria2.") || call.starts_with("system.") => {
+                Some(Takes::Nobody { meant })
+            }
+            (None, _) => None,
         }
     }
 }
@@ -205,8 +207,18 @@ mod tests {
         let room = room([]);
         assert_eq!(room.takes("aria2.addUri"), Some(Takes::Role("add")));
         assert_eq!(room.takes("system.multicall"), Some(Takes::Role("watch")));
-        assert_eq!(room.takes("aria2.adduri"), Some(Takes::Nobody));
-        assert_eq!(room.takes("GET"), None);
+        for (call, meant) in [
+            ("aria2.adduri", Some("aria2.addUri")),
+            ("aria.addUri", Some("aria2.addUri")),
+            ("addUri", Some("aria2.addUri")),
+            ("aria2.makeCoffee", None),
+            ("aria2.", None),
+        ] {
+            assert_eq!(room.takes(call), Some(Takes::Nobody { meant }), "{call}");
+        }
+        for method in ["GET", "PROPFIND", "get", ""] {
+            assert_eq!(room.takes(method), None, "{method}");
+        }
     }
 
     #[test]

@@ -6,8 +6,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use super::daemon::Daemon;
-use super::{NOW, ROLES, model, property, room, spoken, talk};
+use crate::real::aria2c::Daemon;
+
+use super::{NOW, ROLES, SECRET, model, property, room, spoken, talk};
 
 /// Each makes a real aria2 pause everything, and is no JSON-RPC of which two readers must think alike.
 const TRICKS: &[&[u8]] = &[
@@ -28,30 +29,38 @@ const TRICKS: &[&[u8]] = &[
     br#"{"jsonrpc":"1.0","id":1,"method":"aria2.pauseAll","params":["token:s3cret"]}"#,
 ];
 
-#[test]
-fn what_aria2_reads_in_a_way_of_its_own_never_reaches_it() {
-    let Some(aria2) = Daemon::start() else { return };
+/// One that stops whatever it is given, and would fetch it from a port where nobody listens.
+fn aria2() -> Option<Daemon> {
+    let options = ["--pause", "--all-proxy=http://127.0.0.1:1", "--rpc-save-upload-metadata=false"];
+    Daemon::start(SECRET, &options)
+}
+
+#[tokio::test]
+async fn what_aria2_reads_in_a_way_of_its_own_never_reaches_it() {
+    let Some(aria2) = aria2() else { return };
     for trick in TRICKS {
         let shown = String::from_utf8_lossy(trick);
-        let answer = String::from_utf8_lossy(&aria2.post(trick)).into_owned();
+        let answer = String::from_utf8_lossy(&aria2.post(trick).await).into_owned();
         assert!(answer.contains(r#""OK""#), "aria2 does not fall for {shown}: {answer}");
         let runs = model::runs(trick).unwrap_or_default();
         assert!(runs.iter().any(|run| run.method == "aria2.pauseAll"), "the model does not fall for {shown}");
         // Not even for somebody who may do everything.
-        let ruling = talk(&*room(aria2.films())).ask(trick, &ROLES, NOW);
+        let ruling = talk(&*room(aria2.folder())).ask(trick, &ROLES, NOW);
         assert_eq!(ruling.forward, None, "{shown}");
     }
 }
 
-#[test]
-fn escapes_and_tokens_change_nothing_about_who_may_do_what() {
-    let Some(aria2) = Daemon::start() else { return };
-    let room = room(aria2.films());
-    let through = |message: &str, roles: usize| {
+#[tokio::test]
+async fn escapes_and_tokens_change_nothing_about_who_may_do_what() {
+    let Some(aria2) = aria2() else { return };
+    let room = room(aria2.folder());
+    let through = async |message: &str, roles: usize| {
         let mut talk = talk(&*room);
         let ruling = talk.ask(message.as_bytes(), &ROLES[..roles], NOW);
         match ruling.forward {
-            Some(forward) => talk.answer(Bytes::from(aria2.post(&forward)), NOW).message.unwrap().to_vec(),
+            Some(forward) => {
+                talk.answer(Bytes::from(aria2.post(&forward).await), NOW).message.unwrap().to_vec()
+            }
             None => ruling.reply.unwrap().message,
         }
     };
@@ -59,30 +68,30 @@ fn escapes_and_tokens_change_nothing_about_who_may_do_what() {
         let add = format!(
             r#"{{"id":"a","method":"aria2.\u0061ddUri","params":[{params}["https://me:s3cret@example.org/a"],{{"dir":"films","out":"x"}}]}}"#
         );
-        let answer: Value = serde_json::from_slice(&through(&add, 2)).unwrap();
+        let answer: Value = serde_json::from_slice(&through(&add, 2).await).unwrap();
         let gid = answer["result"].as_str().unwrap_or_else(|| panic!("{answer}"));
-        let status = aria2.call("aria2.tellStatus", vec![json!(gid)]);
-        assert_eq!(status["dir"], json!(aria2.films().to_str().unwrap()));
+        let status = aria2.call("aria2.tellStatus", json!([gid])).await;
+        assert_eq!(status["dir"], json!(aria2.folder().to_str().unwrap()));
         let tell = format!(r#"{{"id":"b","method":"aria2.tellStatus","params":["{gid}"]}}"#);
-        let (watching, everything) = (through(&tell, 1), through(&tell, 4));
+        let (watching, everything) = (through(&tell, 1).await, through(&tell, 4).await);
         assert!(!String::from_utf8_lossy(&watching).contains("s3cret"));
         assert!(String::from_utf8_lossy(&everything).contains("s3cret"));
-        let refused: Value = serde_json::from_slice(&through(&add, 1)).unwrap();
+        let refused: Value = serde_json::from_slice(&through(&add, 1).await).unwrap();
         assert_eq!(refused["error"]["data"]["refusal"], "no-rule");
     }
     let batch = r#"[{"id":1,"method":"aria2.getVersion"},{"id":2,"method":"aria2.shutdown"},
         {"id":3,"method":"system.multicall","params":[[{"methodName":"aria2.pauseAll"},{"methodName":"aria2.getVersion"}]]}]"#;
-    let answer: Value = serde_json::from_slice(&through(batch, 1)).unwrap();
+    let answer: Value = serde_json::from_slice(&through(batch, 1).await).unwrap();
     assert_eq!(answer[0]["result"]["version"], answer[2]["result"][1][0]["version"]);
     assert_eq!(answer[1]["error"]["code"], answer[2]["result"][0]["code"]);
     assert!(answer[0]["result"]["version"].is_string());
 }
 
-#[test]
-fn a_real_aria2_runs_what_was_judged_and_nothing_else() {
-    let Some(aria2) = Daemon::start() else { return };
-    let room = room(aria2.films());
-    let before = aria2.call("aria2.getGlobalOption", Vec::new());
+#[tokio::test]
+async fn a_real_aria2_runs_what_was_judged_and_nothing_else() {
+    let Some(aria2) = aria2() else { return };
+    let room = room(aria2.folder());
+    let before = aria2.call("aria2.getGlobalOption", json!([])).await;
     let mut runner = TestRunner::new(Config::default());
     for case in 0..Config::default().cases {
         let message = spoken::message().new_tree(&mut runner).unwrap().current();
@@ -91,22 +100,22 @@ fn a_real_aria2_runs_what_was_judged_and_nothing_else() {
         let mut talk = talk(&*room);
         let Some(forward) = talk.ask(&message, &ROLES[..roles], NOW).forward else { continue };
         let shown = String::from_utf8_lossy(&forward).into_owned();
-        let answer = aria2.post(&forward);
+        let answer = aria2.post(&forward).await;
         let said = String::from_utf8_lossy(&answer).into_owned();
         // It read each call as a call, knew it, and took the secret.
         for never in ["-32700", "-32600", "-32601", "-32602", "Unauthorized", "No such method"] {
             assert!(!said.contains(never), "{shown}\n{said}");
         }
         let runs = model::runs(&forward).unwrap();
-        assert!(runs.iter().all(|run| property::wrong(run, roles, aria2.films()).is_none()), "{shown}");
+        assert!(runs.iter().all(|run| property::wrong(run, roles, aria2.folder()).is_none()), "{shown}");
         let told = talk.answer(Bytes::from(answer), NOW).message.unwrap_or_else(|| panic!("{shown}\n{said}"));
         assert!(serde_json::from_slice::<Value>(&told).is_ok());
         assert_eq!(talk.due(), None);
     }
-    assert_eq!(aria2.call("aria2.getGlobalOption", Vec::new()), before);
-    let waiting = aria2.call("aria2.tellWaiting", vec![json!(0), json!(100_000)]);
+    assert_eq!(aria2.call("aria2.getGlobalOption", json!([])).await, before);
+    let waiting = aria2.call("aria2.tellWaiting", json!([0, 100_000])).await;
     for download in waiting.as_array().unwrap() {
-        assert_eq!(download["dir"], json!(aria2.films().to_str().unwrap()), "{download}");
+        assert_eq!(download["dir"], json!(aria2.folder().to_str().unwrap()), "{download}");
         assert_eq!(download["status"], "paused");
     }
 }

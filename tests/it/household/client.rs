@@ -6,8 +6,7 @@ use crate::real::process::{knowing_at, say};
 use crate::real::{needs, venv};
 use crate::world::device::DOOR;
 
-use super::Home;
-use super::daemon::SECRET;
+use super::{Home, SECRET};
 
 /// Of how many downloads aria2p heard from beginning to end, in that many seconds with one `every` so many, after its calls
 /// with each secret.

@@ -1,7 +1,6 @@
 //! One real aria2 and the household that shares it: what each may do with it, what it answers, and what the log says.
 
 mod client;
-mod daemon;
 mod files;
 mod page;
 mod post;
@@ -11,12 +10,13 @@ mod socket;
 
 use serde_json::{Value, json};
 
+use crate::real::aria2c::Daemon;
 use crate::real::origin::Origin;
 use crate::world::device::Reply;
 use crate::world::upstream::Upstream;
 use crate::world::{Live, World, secret_file};
 
-use daemon::{Daemon, SECRET};
+const SECRET: &str = "a-secret-of-the-tests";
 
 /// Who may what: the tablet watches, the phone adds, the laptop manages, the desktop does everything.
 const ROLES: [(&str, &str); 4] =
@@ -37,7 +37,7 @@ impl Home {
 
     /// With options of aria2's, and lines in the service's paragraph.
     async fn with(options: &[&str], lines: &str) -> Option<Self> {
-        let aria2 = Daemon::start(options)?;
+        let aria2 = Daemon::start(SECRET, options)?;
         let world = household(Upstream::Elsewhere(aria2.address.port()), lines).start().await;
         Some(Self { world, aria2, origin: Origin::start() })
     }

@@ -4,19 +4,19 @@ use serde_json::json;
 use ztgate::audit::Verdict;
 use ztgate::model::RefusalCode;
 
+use crate::real::aria2c::Daemon;
 use crate::real::browser::Browser;
 use crate::real::needs;
 use crate::world::device::DOOR;
 use crate::world::upstream::{Upstream, says};
 
-use super::daemon::Daemon;
-use super::household;
+use super::{SECRET, household};
 
 const PAGE: &str = include_str!("page.html");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_calls_aria2_from_its_own_name_and_from_no_other() {
-    let (Some(certutil), Some(aria2)) = (needs("certutil"), Daemon::start(&[])) else { return };
+    let (Some(certutil), Some(aria2)) = (needs("certutil"), Daemon::start(SECRET, &[])) else { return };
     let sibling = says(&format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{PAGE}",
         PAGE.len()

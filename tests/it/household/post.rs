@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use crate::world::secret_file;
 use crate::world::upstream::{down, says};
 
-use super::daemon::SECRET;
 use super::socket::Socket;
-use super::{Home, call, household, json_of, post, post_with};
+use super::{Home, SECRET, call, household, json_of, post, post_with};
 
 #[tokio::test]
 async fn each_role_may_what_it_may_and_is_told_what_it_may_not() {
@@ -241,10 +240,10 @@ async fn however_a_body_comes_the_answer_is_aria2s_own() {
     let Some(home) = Home::new().await else { return };
     let body = call("1", "aria2.getVersion", json!([]));
     let token = json!([format!("token:{SECRET}")]);
-    let (_, direct) = home.aria2.post(&call("1", "aria2.getVersion", token)).await;
+    let direct = home.aria2.post(call("1", "aria2.getVersion", token)).await;
 
     let reply = post_with(&home.world, "laptop", "Accept-Encoding: gzip\r\n", &body).await.is(200);
-    assert_eq!(reply.lacks("content-encoding").text(), direct);
+    assert_eq!(reply.lacks("content-encoding").body, direct);
 
     let (mut h2, length) = (home.world.from("laptop").h2("aria2").await, body.len());
     let request = Request::post("https://aria2.home.arpa/jsonrpc?token=x")
@@ -261,7 +260,7 @@ async fn however_a_body_comes_the_answer_is_aria2s_own() {
         tokio::task::yield_now().await;
     }
     wire.send("0\r\n\r\n").await;
-    assert_eq!(laptop.reply(&mut wire, "POST").await.is(200).text(), direct);
+    assert_eq!(laptop.reply(&mut wire, "POST").await.is(200).body, direct);
 
     wire.send(format!(
         "POST /jsonrpc HTTP/1.1\r\nHost: aria2.home.arpa\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
@@ -269,7 +268,7 @@ async fn however_a_body_comes_the_answer_is_aria2s_own() {
     .await;
     assert_eq!(wire.head().await.unwrap().status(), 100);
     wire.send(&body).await;
-    assert_eq!(laptop.reply(&mut wire, "POST").await.is(200).text(), direct);
+    assert_eq!(laptop.reply(&mut wire, "POST").await.is(200).body, direct);
 }
 
 /// Who gives up in the middle has said nothing.

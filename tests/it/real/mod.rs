@@ -2,6 +2,7 @@
 //! configuration. A test whose component is missing says so in one line; where nothing may be skipped it fails.
 
 mod aria2;
+pub mod aria2c;
 pub mod browser;
 mod certs;
 mod cockpit;

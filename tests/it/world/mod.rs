@@ -4,6 +4,7 @@
 //! means something here; [`origin`] simulates the link layer below it.
 
 mod audit;
+pub mod command;
 pub mod device;
 pub mod h2;
 pub mod orders;
