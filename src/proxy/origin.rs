@@ -15,6 +15,15 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
+/// What browsers say, and said, of what they fetch before anybody asked for it (HTML, speculative loading; before that
+/// Chromium's, Safari's and Firefox's own).
+const AHEAD: [HeaderName; 4] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("x-moz"),
+];
+
 /// Longer than any that names a host (RFC 1035, section 2.3.4).
 const LONGEST_SHOWN: usize = 300;
 
@@ -109,7 +118,9 @@ pub fn judge<'a>(
     }
     match site {
         // R3, and R4 where no browser says.
-        Header::Is("same-origin" | "none") => {
+        Header::Is("same-origin") => Ok(Passage::Goes { reader: from.and_then(|from| from.reader()) }),
+        // Chromium says `none`, too, of what a page's speculation rules have it fetch, without a click.
+        Header::Is("none") if !asking.is_ahead() => {
             Ok(Passage::Goes { reader: from.and_then(|from| from.reader()) })
         }
         Header::Is(_) | Header::Odd => asking.across(from, origins, links),
@@ -192,6 +203,12 @@ impl<'a> Asking<'a> {
         matches!(*self.method, Method::GET | Method::HEAD)
     }
 
+    /// Whether it is fetched in case somebody will ask for it. A browser that is refused does without, and asks anew once
+    /// somebody does.
+    fn is_ahead(&self) -> bool {
+        AHEAD.iter().any(|name| self.headers.contains_key(name))
+    }
+
     /// R3, of what a browser says comes from another site, or from another name or port of this one.
     fn across(
         &self,
@@ -210,6 +227,10 @@ impl<'a> Asking<'a> {
         };
         let passes = self.reads()
             && match links() {
+                // It fills no tab. The service's own pages may have it fetched, and are told by what they cannot forge.
+                Links::Lead if self.is_ahead() => {
+                    matches!(self.referers(origins, self.lane), Referers::Ours)
+                }
                 Links::Lead => leads(),
                 Links::Closed => false,
                 Links::OwnPages => {
@@ -242,7 +263,8 @@ impl<'a> Asking<'a> {
             // What fills a tab or a frame says so, and no page can make anything else say it (W3C Upgrade Insecure
             // Requests, section 3.2.1). Whether it is a frame it does not say.
             Referers::Foreign(why) if self.reads() => {
-                let leads = self.only(&header::UPGRADE_INSECURE_REQUESTS) == Header::Is("1");
+                let fills = self.only(&header::UPGRADE_INSECURE_REQUESTS) == Header::Is("1");
+                let leads = fills && !self.is_ahead();
                 if leads && links() == Links::Lead { Ok(passage) } else { Err(why) }
             }
             _ => Ok(passage),

@@ -262,6 +262,39 @@ fn links_lead_nowhere_where_something_is_done() {
     assert_eq!(outcome(Http, "GET", old, false, Links::Closed), "refused: http://evil.example");
 }
 
+/// Chromium 156 sends all of these for a page's speculation rules, whosever page it is.
+#[test]
+fn what_is_fetched_before_anybody_asked_is_no_link_and_no_typed_address() {
+    const RULES: &str = "Sec-Fetch-Site: none | Sec-Fetch-Mode: navigate | Sec-Fetch-Dest: document | Upgrade-Insecure-Requests: 1";
+    for (lines, becomes) in [
+        ("Sec-Purpose: prefetch | Referer: https://evil.example/", "refused: unnamed"),
+        ("Sec-Purpose: prefetch | Referer: http://wiki.home.arpa/", "refused: unnamed"),
+        ("Sec-Purpose: prefetch | Referer: https://films.home.arpa/", "refused: unnamed"),
+        ("Sec-Purpose: prefetch", "refused: unnamed"),
+        ("Sec-Purpose: prefetch;prerender", "refused: unnamed"),
+        ("Sec-Purpose: prefetch;anonymous-client-ip", "refused: unnamed"),
+        ("Sec-Purpose: ", "refused: unnamed"),
+        ("Purpose: prefetch", "refused: unnamed"),
+        ("X-Purpose: preview", "refused: unnamed"),
+        ("X-Moz: prefetch", "refused: unnamed"),
+        // The service's own pages, and those listed.
+        ("Sec-Purpose: prefetch | Referer: https://wiki.home.arpa/page", "goes"),
+        ("Sec-Purpose: prefetch | Referer: https://notes.home.arpa/", "goes"),
+        ("Sec-Purpose: prefetch | Referer: https://ariang.example/", "goes"),
+    ] {
+        for site in ["none", "cross-site", "same-site"] {
+            let lines = format!("{} | {lines}", RULES.replace("none", site));
+            assert_eq!(on(Https, "GET", &lines), becomes, "{lines}");
+            assert_eq!(outcome(Https, "GET", &lines, false, Links::Closed), "refused: unnamed", "{lines}");
+            assert_eq!(on(Https, "POST", &lines), "refused: unnamed", "{lines}");
+        }
+    }
+    let own = "Sec-Purpose: prefetch | Sec-Fetch-Site: same-origin | Sec-Fetch-Mode: no-cors | Sec-Fetch-Dest: empty";
+    assert_eq!(on(Https, "GET", own), "goes");
+    let old = "Upgrade-Insecure-Requests: 1 | Purpose: prefetch | Referer: http://evil.example/";
+    assert_eq!(on(Http, "GET", old), "refused: http://evil.example");
+}
+
 #[test]
 fn a_probe_is_asked_by_the_names_own_page_of_the_other_lane_and_by_nobody_else() {
     let probe = |method, lines| outcome(Https, method, lines, false, Links::OwnPages);
