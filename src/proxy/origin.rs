@@ -118,11 +118,9 @@ pub fn judge<'a>(
     }
     match site {
         // R3, and R4 where no browser says.
-        Header::Is("same-origin") => Ok(Passage::Goes { reader: from.and_then(|from| from.reader()) }),
+        Header::Is("same-origin") => asking.unforced(from),
         // Chromium says `none`, too, of what a page's speculation rules have it fetch, without a click.
-        Header::Is("none") if !asking.is_ahead() => {
-            Ok(Passage::Goes { reader: from.and_then(|from| from.reader()) })
-        }
+        Header::Is("none") if !asking.is_ahead() => asking.unforced(from),
         Header::Is(_) | Header::Odd => asking.across(from, origins, links),
         Header::Absent => asking.unsaid(from, origins, links),
     }
@@ -207,6 +205,16 @@ impl<'a> Asking<'a> {
     /// somebody does.
     fn is_ahead(&self) -> bool {
         AHEAD.iter().any(|name| self.headers.contains_key(name))
+    }
+
+    /// R3, of what a browser says comes from nowhere else. It says so of extensions, too, which `Origin` names: Chromium
+    /// `none`, Firefox `same-origin`. `null` beside it is this very origin's form that is not to be named, or what a person
+    /// has the browser itself send (a share target).
+    fn unforced(&self, from: Option<From<'a>>) -> Result<Passage<'a>, Foreign<'a>> {
+        match from {
+            Some(From { whose: Whose::Foreign(Foreign::Nowhere), .. }) => Ok(Passage::Goes { reader: None }),
+            _ => allowed(from),
+        }
     }
 
     /// R3, of what a browser says comes from another site, or from another name or port of this one.

@@ -161,6 +161,18 @@ fn what_a_browser_says_comes_from_elsewhere_goes_on_only_as_a_link_or_from_a_lis
         ("POST", "Sec-Fetch-Site: same-origin | Origin: null", "goes"),
         ("GET", "Sec-Fetch-Site: none | Sec-Fetch-Mode: navigate | Sec-Fetch-Dest: document", "goes"),
         ("POST", "Sec-Fetch-Site: none", "goes"),
+        // Shared to the service from another app, by the browser's own menu.
+        ("POST", "Sec-Fetch-Site: none | Origin: null", "goes"),
+        // Extensions, as Chromium and Firefox send theirs. A GET of one names nobody.
+        (
+            "POST",
+            "Sec-Fetch-Site: none | Origin: chrome-extension://other",
+            "refused: chrome-extension://other",
+        ),
+        ("POST", "Sec-Fetch-Site: same-origin | Origin: moz-extension://a-b", "refused: moz-extension://a-b"),
+        ("POST", "Sec-Fetch-Site: none | Origin: https://evil.example", EVIL),
+        ("POST", "Sec-Fetch-Site: same-origin | Origin: https://evil.example", EVIL),
+        ("GET", "Sec-Fetch-Site: none | Sec-Fetch-Mode: cors | Sec-Fetch-Dest: empty", "goes"),
         // Links, typed by nobody, in a tab of their own.
         ("GET", &format!("Sec-Fetch-Site: cross-site | {LINK}"), "goes"),
         ("HEAD", &format!("Sec-Fetch-Site: cross-site | {LINK}"), "goes"),
@@ -382,12 +394,17 @@ proptest! {
         lane in prop_oneof![Just(Http), Just(Https)],
         method in prop_oneof![Just("POST"), Just("PUT"), Just("DELETE"), Just("PROPFIND")],
         origin in "https://evil[.]example|null|https://films[.]home[.]arpa|https://wiki[.]home[.]arpa:9090|[ -~]{0,40}",
-        site in prop_oneof![Just(""), Just("Sec-Fetch-Site: cross-site | "), Just("Sec-Fetch-Site: same-site | ")],
+        site in prop_oneof![
+            Just(""), Just("Sec-Fetch-Site: cross-site | "), Just("Sec-Fetch-Site: same-site | "),
+            Just("Sec-Fetch-Site: none | "), Just("Sec-Fetch-Site: same-origin | "),
+        ],
         more in prop_oneof![
             Just(""), Just(" | Referer: https://wiki.home.arpa/"), Just(" | Sec-Fetch-Mode: navigate | Sec-Fetch-Dest: document"),
             Just(" | Upgrade-Insecure-Requests: 1"),
         ],
     ) {
+        // Beside these two it is no page from elsewhere.
+        prop_assume!(origin != "null" || !site.contains(": none") && !site.contains(": same-origin"));
         prop_assume!(!origin.contains(" | ") && !origin.contains("wiki.home.arpa") || origin.ends_with(":9090"));
         let found = on(lane, method, &format!("{site}Origin: {origin}{more}"));
         prop_assert!(found.starts_with("refused"), "{}", found);
