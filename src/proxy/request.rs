@@ -124,7 +124,7 @@ fn judge<B>(connection: &Rc<Connection>, request: &Request<B>, entry: &mut Entry
     })?;
     let reader = match passage {
         Passage::Goes { reader: Some(origin) } => Reader::Page(origin.clone()),
-        Passage::Goes { reader: None } if origins.lists_any() => Reader::NotThis,
+        Passage::Goes { reader: None } if origins.lets_others_read() => Reader::NotThis,
         Passage::Goes { reader: None } => Reader::Nobody,
         Passage::Preflight { reader } => return Ok(Onward::Preflight(reader.clone())),
     };
