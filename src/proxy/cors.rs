@@ -34,7 +34,7 @@ pub enum Reader {
 
 impl Reader {
     /// Lets it read an answer: all of it, as the service's own pages would.
-    pub fn may_read(self, headers: &mut HeaderMap) {
+    pub fn may_read(&self, headers: &mut HeaderMap) {
         match self {
             Self::Nobody => return,
             Self::NotThis => {}
@@ -49,7 +49,7 @@ impl Reader {
                 if let Ok(names) = HeaderValue::try_from(names) {
                     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
                 }
-                allow(headers, origin);
+                allow(headers, origin.clone());
             }
         }
         headers.append(header::VARY, HeaderValue::from_static("origin"));

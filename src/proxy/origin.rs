@@ -15,6 +15,15 @@ const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
+/// What browsers say, and said, of what they fetch before anybody asked for it (HTML, speculative loading; before that
+/// Chromium's, Safari's and Firefox's own).
+const AHEAD: [HeaderName; 4] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("x-moz"),
+];
+
 /// Longer than any that names a host (RFC 1035, section 2.3.4).
 const LONGEST_SHOWN: usize = 300;
 
@@ -109,9 +118,9 @@ pub fn judge<'a>(
     }
     match site {
         // R3, and R4 where no browser says.
-        Header::Is("same-origin" | "none") => {
-            Ok(Passage::Goes { reader: from.and_then(|from| from.reader()) })
-        }
+        Header::Is("same-origin") => asking.unforced(from),
+        // Chromium says `none`, too, of what a page's speculation rules have it fetch, without a click.
+        Header::Is("none") if !asking.is_ahead() => asking.unforced(from),
         Header::Is(_) | Header::Odd => asking.across(from, origins, links),
         Header::Absent => asking.unsaid(from, origins, links),
     }
@@ -192,6 +201,22 @@ impl<'a> Asking<'a> {
         matches!(*self.method, Method::GET | Method::HEAD)
     }
 
+    /// Whether it is fetched in case somebody will ask for it. A browser that is refused does without, and asks anew once
+    /// somebody does.
+    fn is_ahead(&self) -> bool {
+        AHEAD.iter().any(|name| self.headers.contains_key(name))
+    }
+
+    /// R3, of what a browser says comes from nowhere else. It says so of extensions, too, which `Origin` names: Chromium
+    /// `none`, Firefox `same-origin`. `null` beside it is this very origin's form that is not to be named, or what a person
+    /// has the browser itself send (a share target).
+    fn unforced(&self, from: Option<From<'a>>) -> Result<Passage<'a>, Foreign<'a>> {
+        match from {
+            Some(From { whose: Whose::Foreign(Foreign::Nowhere), .. }) => Ok(Passage::Goes { reader: None }),
+            _ => allowed(from),
+        }
+    }
+
     /// R3, of what a browser says comes from another site, or from another name or port of this one.
     fn across(
         &self,
@@ -210,6 +235,10 @@ impl<'a> Asking<'a> {
         };
         let passes = self.reads()
             && match links() {
+                // It fills no tab. The service's own pages may have it fetched, and are told by what they cannot forge.
+                Links::Lead if self.is_ahead() => {
+                    matches!(self.referers(origins, self.lane), Referers::Ours)
+                }
                 Links::Lead => leads(),
                 Links::Closed => false,
                 Links::OwnPages => {
@@ -242,7 +271,8 @@ impl<'a> Asking<'a> {
             // What fills a tab or a frame says so, and no page can make anything else say it (W3C Upgrade Insecure
             // Requests, section 3.2.1). Whether it is a frame it does not say.
             Referers::Foreign(why) if self.reads() => {
-                let leads = self.only(&header::UPGRADE_INSECURE_REQUESTS) == Header::Is("1");
+                let fills = self.only(&header::UPGRADE_INSECURE_REQUESTS) == Header::Is("1");
+                let leads = fills && !self.is_ahead();
                 if leads && links() == Links::Lead { Ok(passage) } else { Err(why) }
             }
             _ => Ok(passage),

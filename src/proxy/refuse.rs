@@ -15,6 +15,7 @@ use crate::routes::{Route, Site, Target};
 use super::admit::Admitted;
 use super::body::Payload;
 use super::connection::Connection;
+use super::cors::Reader;
 use super::entry::Entry;
 use super::headers::{REFUSAL, REQUEST_ID};
 
@@ -29,11 +30,13 @@ pub struct Refusal {
     host: Option<Box<str>>,
     /// The origin of the page that asked, where that is why.
     origin: Option<Box<str>>,
+    /// The listed page that may read it, where one asked.
+    reader: Reader,
 }
 
 impl Refusal {
     pub fn of(code: RefusalCode) -> Self {
-        Self { code, why: None, service: None, host: None, origin: None }
+        Self { code, why: None, service: None, host: None, origin: None, reader: Reader::Nobody }
     }
 
     pub fn because(code: RefusalCode, why: String) -> Self {
@@ -53,6 +56,11 @@ impl Refusal {
 
     pub fn by_page_of(self, origin: Option<&str>) -> Self {
         Self { origin: origin.map(Into::into), ..self }
+    }
+
+    /// For what was judged to be the service's own page, or a listed one.
+    pub fn readable_by(self, reader: Reader) -> Self {
+        Self { reader, ..self }
     }
 }
 
@@ -145,6 +153,7 @@ pub fn refuse(mut entry: Entry, client: Client, refusal: &Refusal) -> Response<P
     {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
     }
+    refusal.reader.may_read(response.headers_mut());
     response
 }
 

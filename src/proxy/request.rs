@@ -33,15 +33,12 @@ pub async fn answer(
     let context = &connection.context;
     context.stats.request();
     let mut entry = Entry::begin(&connection, &request, context.next_request());
-    let (admitted, onward) = match judge(&connection, &request, &mut entry) {
-        Ok(judged) => judged,
+    let (admitted, reader) = match judge(&connection, &request, &mut entry) {
+        Ok(Onward::Goes(admitted, reader)) => (admitted, reader),
+        Ok(Onward::Preflight(origin)) => return Ok(cors::preflight(entry, &request, origin)),
         Err(refusal) => return Ok(refuse(entry, Client::of(&request), &refusal)),
     };
     entry.rule(admitted.rule());
-    let reader = match onward {
-        Onward::Goes(reader) => reader,
-        Onward::Preflight(origin) => return Ok(cors::preflight(entry, &request, origin)),
-    };
     let mut response = match admitted.route().cloned() {
         None => super::gate::gate(entry, &request, &admitted),
         Some(route) if connection.lane() == Lane::Http && !route.service.plain_http => {
@@ -78,19 +75,16 @@ async fn receive(
     }
 }
 
-/// Where an admitted request goes.
+/// Where a request goes that is the member's will.
 enum Onward {
-    Goes(Reader),
-    /// Nowhere: a browser asks whether a page of this origin may send one.
+    Goes(Admitted, Reader),
+    /// Nowhere: a browser asks whether a page of this origin may send one. No rule is asked: browsers show a page nothing
+    /// of a preflight that was refused, and the code of the refusal that follows is what it should learn.
     Preflight(HeaderValue),
 }
 
 /// Every question in its order: network, identity, state, name, request, rule.
-fn judge<B>(
-    connection: &Rc<Connection>,
-    request: &Request<B>,
-    entry: &mut Entry,
-) -> Result<(Admitted, Onward), Refusal> {
+fn judge<B>(connection: &Rc<Connection>, request: &Request<B>, entry: &mut Entry) -> Result<Onward, Refusal> {
     let snapshot = connection.context.snapshot();
     let who = connection.identify(&snapshot).map_err(|refusal| {
         if let Some(member) = &refusal.known {
@@ -128,18 +122,20 @@ fn judge<B>(
             .for_service(target)
             .by_page_of(foreign.origin())
     })?;
-    let onward = match passage {
-        Passage::Goes { reader: Some(origin) } => Onward::Goes(Reader::Page(origin.clone())),
-        Passage::Goes { reader: None } if origins.lists_any() => Onward::Goes(Reader::NotThis),
-        Passage::Goes { reader: None } => Onward::Goes(Reader::Nobody),
-        Passage::Preflight { reader } => Onward::Preflight(reader.clone()),
+    let reader = match passage {
+        Passage::Goes { reader: Some(origin) } => Reader::Page(origin.clone()),
+        Passage::Goes { reader: None } if origins.lets_others_read() => Reader::NotThis,
+        Passage::Goes { reader: None } => Reader::Nobody,
+        Passage::Preflight { reader } => return Ok(Onward::Preflight(reader.clone())),
     };
 
-    let admitted = admit(&snapshot, &who, target, request, entry.at()).map_err(|denied| {
-        entry.rule(denied.rule.as_ref());
-        Refusal::of(denied.code).for_service(target)
-    })?;
-    Ok((admitted, onward))
+    match admit(&snapshot, &who, target, request, entry.at()) {
+        Ok(admitted) => Ok(Onward::Goes(admitted, reader)),
+        Err(denied) => {
+            entry.rule(denied.rule.as_ref());
+            Err(Refusal::of(denied.code).for_service(target).readable_by(reader))
+        }
+    }
 }
 
 /// What pages from elsewhere may do with a path.

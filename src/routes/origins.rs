@@ -59,9 +59,9 @@ impl Origins {
         self.listed.iter().any(|listed| **listed == *origin)
     }
 
-    /// Whether answers depend on whose page asks.
-    pub fn lists_any(&self) -> bool {
-        !self.listed.is_empty()
+    /// Whether answers depend on whose page asks: one that is listed, or the service's own by another name or port.
+    pub fn lets_others_read(&self) -> bool {
+        !self.listed.is_empty() || self.names.len() > 1 || !self.extra_ports.is_empty()
     }
 }
 
@@ -108,12 +108,20 @@ mod tests {
     #[test]
     fn listed_is_what_stands_there_to_the_letter() {
         let wiki = origins("allow_origins = [\"https://ariang.example\", \"null\"]");
-        assert!(wiki.lists("https://ariang.example") && wiki.lists("null") && wiki.lists_any());
+        assert!(wiki.lists("https://ariang.example") && wiki.lists("null") && wiki.lets_others_read());
         for other in
             ["https://ariang.example:8443", "http://ariang.example", "https://x.ariang.example", "", "NULL"]
         {
             assert!(!wiki.lists(other), "{other:?}");
         }
-        assert!(!origins("").lists("null") && !origins("").lists_any());
+        assert!(!origins("").lists("null"));
+        let alone = from_text(
+            "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n\
+             [service.nas]\nupstream = \"http://127.0.0.1:1\"\nallow = [\"*\"]\n",
+            &[],
+        );
+        let alone = alone.unwrap();
+        assert!(!Origins::of_service(&alone, &alone.services[0]).lets_others_read());
+        assert!(origins("").lets_others_read(), "it has an alias");
     }
 }

@@ -161,6 +161,18 @@ fn what_a_browser_says_comes_from_elsewhere_goes_on_only_as_a_link_or_from_a_lis
         ("POST", "Sec-Fetch-Site: same-origin | Origin: null", "goes"),
         ("GET", "Sec-Fetch-Site: none | Sec-Fetch-Mode: navigate | Sec-Fetch-Dest: document", "goes"),
         ("POST", "Sec-Fetch-Site: none", "goes"),
+        // Shared to the service from another app, by the browser's own menu.
+        ("POST", "Sec-Fetch-Site: none | Origin: null", "goes"),
+        // Extensions, as Chromium and Firefox send theirs. A GET of one names nobody.
+        (
+            "POST",
+            "Sec-Fetch-Site: none | Origin: chrome-extension://other",
+            "refused: chrome-extension://other",
+        ),
+        ("POST", "Sec-Fetch-Site: same-origin | Origin: moz-extension://a-b", "refused: moz-extension://a-b"),
+        ("POST", "Sec-Fetch-Site: none | Origin: https://evil.example", EVIL),
+        ("POST", "Sec-Fetch-Site: same-origin | Origin: https://evil.example", EVIL),
+        ("GET", "Sec-Fetch-Site: none | Sec-Fetch-Mode: cors | Sec-Fetch-Dest: empty", "goes"),
         // Links, typed by nobody, in a tab of their own.
         ("GET", &format!("Sec-Fetch-Site: cross-site | {LINK}"), "goes"),
         ("HEAD", &format!("Sec-Fetch-Site: cross-site | {LINK}"), "goes"),
@@ -262,6 +274,39 @@ fn links_lead_nowhere_where_something_is_done() {
     assert_eq!(outcome(Http, "GET", old, false, Links::Closed), "refused: http://evil.example");
 }
 
+/// Chromium 156 sends all of these for a page's speculation rules, whosever page it is.
+#[test]
+fn what_is_fetched_before_anybody_asked_is_no_link_and_no_typed_address() {
+    const RULES: &str = "Sec-Fetch-Site: none | Sec-Fetch-Mode: navigate | Sec-Fetch-Dest: document | Upgrade-Insecure-Requests: 1";
+    for (lines, becomes) in [
+        ("Sec-Purpose: prefetch | Referer: https://evil.example/", "refused: unnamed"),
+        ("Sec-Purpose: prefetch | Referer: http://wiki.home.arpa/", "refused: unnamed"),
+        ("Sec-Purpose: prefetch | Referer: https://films.home.arpa/", "refused: unnamed"),
+        ("Sec-Purpose: prefetch", "refused: unnamed"),
+        ("Sec-Purpose: prefetch;prerender", "refused: unnamed"),
+        ("Sec-Purpose: prefetch;anonymous-client-ip", "refused: unnamed"),
+        ("Sec-Purpose: ", "refused: unnamed"),
+        ("Purpose: prefetch", "refused: unnamed"),
+        ("X-Purpose: preview", "refused: unnamed"),
+        ("X-Moz: prefetch", "refused: unnamed"),
+        // The service's own pages, and those listed.
+        ("Sec-Purpose: prefetch | Referer: https://wiki.home.arpa/page", "goes"),
+        ("Sec-Purpose: prefetch | Referer: https://notes.home.arpa/", "goes"),
+        ("Sec-Purpose: prefetch | Referer: https://ariang.example/", "goes"),
+    ] {
+        for site in ["none", "cross-site", "same-site"] {
+            let lines = format!("{} | {lines}", RULES.replace("none", site));
+            assert_eq!(on(Https, "GET", &lines), becomes, "{lines}");
+            assert_eq!(outcome(Https, "GET", &lines, false, Links::Closed), "refused: unnamed", "{lines}");
+            assert_eq!(on(Https, "POST", &lines), "refused: unnamed", "{lines}");
+        }
+    }
+    let own = "Sec-Purpose: prefetch | Sec-Fetch-Site: same-origin | Sec-Fetch-Mode: no-cors | Sec-Fetch-Dest: empty";
+    assert_eq!(on(Https, "GET", own), "goes");
+    let old = "Upgrade-Insecure-Requests: 1 | Purpose: prefetch | Referer: http://evil.example/";
+    assert_eq!(on(Http, "GET", old), "refused: http://evil.example");
+}
+
 #[test]
 fn a_probe_is_asked_by_the_names_own_page_of_the_other_lane_and_by_nobody_else() {
     let probe = |method, lines| outcome(Https, method, lines, false, Links::OwnPages);
@@ -349,12 +394,17 @@ proptest! {
         lane in prop_oneof![Just(Http), Just(Https)],
         method in prop_oneof![Just("POST"), Just("PUT"), Just("DELETE"), Just("PROPFIND")],
         origin in "https://evil[.]example|null|https://films[.]home[.]arpa|https://wiki[.]home[.]arpa:9090|[ -~]{0,40}",
-        site in prop_oneof![Just(""), Just("Sec-Fetch-Site: cross-site | "), Just("Sec-Fetch-Site: same-site | ")],
+        site in prop_oneof![
+            Just(""), Just("Sec-Fetch-Site: cross-site | "), Just("Sec-Fetch-Site: same-site | "),
+            Just("Sec-Fetch-Site: none | "), Just("Sec-Fetch-Site: same-origin | "),
+        ],
         more in prop_oneof![
             Just(""), Just(" | Referer: https://wiki.home.arpa/"), Just(" | Sec-Fetch-Mode: navigate | Sec-Fetch-Dest: document"),
             Just(" | Upgrade-Insecure-Requests: 1"),
         ],
     ) {
+        // Beside these two it is no page from elsewhere.
+        prop_assume!(origin != "null" || !site.contains(": none") && !site.contains(": same-origin"));
         prop_assume!(!origin.contains(" | ") && !origin.contains("wiki.home.arpa") || origin.ends_with(":9090"));
         let found = on(lane, method, &format!("{site}Origin: {origin}{more}"));
         prop_assert!(found.starts_with("refused"), "{}", found);

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use ztgate::audit::{Record, Verdict};
+use ztgate::model::RefusalCode;
 
 use super::browser::Browser;
 use super::needs;
@@ -24,7 +26,7 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const REBOUND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 
 /// All that the page asks for, but for what its sandbox does.
-const ALL: [&str; 22] = [
+const ALL: [&str; 23] = [
     "beacon",
     "cors-include-GET",
     "cors-include-POST",
@@ -44,6 +46,7 @@ const ALL: [&str; 22] = [
     "same-origin-omit-GET",
     "same-origin-omit-POST",
     "script",
+    "speculation",
     "style",
     "unsaid",
     "websocket",
@@ -190,6 +193,8 @@ async fn a_services_own_page_does_all_that_pages_do() {
         if lane == "http" {
             // A form that is not to say where it is from: over http it looks like anybody's.
             all.remove("hidden-form");
+            // Chromium fetches nothing ahead over http.
+            all.remove("speculation");
         }
         assert_eq!(seen, all, "{lane}");
         assert!(read.contains("cors-include-POST") && read.contains("preflight"), "{lane}: {read}");
@@ -251,6 +256,22 @@ async fn a_link_from_anywhere_leads_to_a_service() {
             assert!(shown.is_some(), "from {page} over {lane}");
         }
     }
+}
+
+/// A refusal of what was fetched ahead is for the browser alone: it is not what a person sees who goes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_ahead_is_asked_anew_when_somebody_goes_there() {
+    let Some(street) = Street::open().await else { return };
+    let films = street.url("https", "films");
+    let url = format!("{films}/page?ahead=1&link={}/linked", street.url("https", "wiki"));
+    let shown = tokio::task::block_in_place(|| street.browser.shown_where(NAMES, &url, "here it is"));
+    assert!(shown.is_some());
+    let is_ahead = |record: &Record| record.verdict == Verdict::Refuse(RefusalCode::CrossSite);
+    let refused = street.world.audit().record(is_ahead).await;
+    assert_eq!((refused.path.as_deref(), refused.service.as_deref()), (Some("/linked"), Some("wiki")));
+    let seen = street.world.upstream("wiki").requests();
+    let seen: Vec<_> = seen.iter().filter(|head| head.target() == "/linked").collect();
+    assert!(!seen.is_empty() && seen.iter().all(|head| !head.has("sec-purpose")), "{seen:?}");
 }
 
 /// The name is the page's own to the browser, which then asks whoever it leads to.
