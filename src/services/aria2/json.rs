@@ -141,10 +141,9 @@ impl Reading<'_> {
     }
 
     fn one_more<E: serde::de::Error>(self) -> Result<(), E> {
-        match self.left.get().checked_sub(1) {
-            Some(left) => Ok(self.left.set(left)),
-            None => Err(E::custom("far too many values")),
-        }
+        let left = self.left.get().checked_sub(1).ok_or_else(|| E::custom("far too many values"))?;
+        self.left.set(left);
+        Ok(())
     }
 
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
