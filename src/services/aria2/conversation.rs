@@ -110,12 +110,11 @@ impl Talk for Conversation {
     fn unheard(&mut self, why: Unheard) -> Ruling {
         match why {
             Unheard::TooLong => {
-                let refusal = Refusal::malformed(format!(
-                    "longer than {} bytes: if it should fit, raise max_request_size in ztgate.toml and \
-                     rpc-max-request-size in aria2.conf",
-                    self.house.longest
-                ));
-                let message = told(&Json::Null, "error", refusal.too_long()).to_bytes();
+                let what = format!("longer than {} bytes", self.house.longest);
+                let mend = "raise max_request_size in ztgate.toml and rpc-max-request-size in aria2.conf";
+                let advice = Refusal::malformed(format!("{what}: if it should fit, {mend}"));
+                let refusal = Refusal::malformed(what);
+                let message = told(&Json::Null, "error", advice.too_long()).to_bytes();
                 let reply = Some(Reply { status: StatusCode::PAYLOAD_TOO_LARGE, message });
                 Ruling { forward: None, reply, deeds: vec![words::refused_message(&refusal)] }
             }
