@@ -10,12 +10,12 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 
 use super::{Finding, addresses_of};
-use crate::cli::style::foreign;
+use crate::cli::style::reason;
 use crate::config::{Service, Setting, Upstream, UpstreamHost};
 use crate::linux::holder::{self, OpenSocket};
 use crate::linux::secret::SecretError;
 use crate::linux::wsl;
-use crate::outbound::Server;
+use crate::outbound::{CallError, Server};
 use crate::routes::{self, ClientTls, OpenError};
 use crate::services::{Exam, Remark};
 
@@ -43,9 +43,9 @@ pub fn examine(service: &Service) -> Vec<Finding> {
     let here = is_here(&service.upstream);
     let mut findings = match ask(service, exams) {
         Ok(remarks) => remarks.into_iter().map(|remark| finding(name, remark)).collect(),
-        Err(why) => vec![Finding::bad(
-            format!("{name} cannot be asked how it is set up: {}", foreign(&why)),
-            format!("start it, or mend service.{name}.upstream"),
+        Err(mute) => vec![Finding::bad(
+            format!("{name} cannot be asked how it is set up: {}", reason(&mute.why())),
+            mute.mend(name),
         )],
     };
     if here {
@@ -61,13 +61,44 @@ pub fn examine(service: &Service) -> Vec<Finding> {
     findings
 }
 
+/// Why a service does not answer.
+enum Mute {
+    Call(CallError),
+    /// It has not even been called.
+    NoCall(String),
+}
+
+impl Mute {
+    fn no_call(error: impl ToString) -> Self {
+        Self::NoCall(error.to_string())
+    }
+
+    fn why(&self) -> String {
+        match self {
+            Self::Call(error) => error.to_string(),
+            Self::NoCall(why) => why.clone(),
+        }
+    }
+
+    fn mend(&self, service: &str) -> String {
+        match self {
+            Self::Call(CallError::Tls(_)) => format!(
+                "mend ca or pin of service.{service}, or write http:// into its upstream if it speaks no TLS"
+            ),
+            Self::Call(CallError::Broken(_)) => {
+                format!("mend service.{service}.upstream; write https:// if it speaks TLS")
+            }
+            Self::Call(_) => format!("start it, or mend service.{service}.upstream"),
+            Self::NoCall(_) => format!("mend that in service.{service}; then: ztgate check"),
+        }
+    }
+}
+
 /// Asks everything, until something has no answer.
-fn ask(service: &Service, exams: Vec<Exam>) -> Result<Vec<Remark>, String> {
+fn ask(service: &Service, exams: Vec<Exam>) -> Result<Vec<Remark>, Mute> {
     let server = server(&service.upstream)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Mute::no_call)?;
     let mut remarks = Vec::new();
     for Exam { path, media_type, body, read } in exams {
         let request = Request::builder()
@@ -75,24 +106,22 @@ fn ask(service: &Service, exams: Vec<Exam>) -> Result<Vec<Remark>, String> {
             .uri(path)
             .header(CONTENT_TYPE, media_type)
             .body(Bytes::from(body))
-            .map_err(|error| error.to_string())?;
-        let reply = runtime.block_on(server.ask(request, LONGEST, PATIENCE));
-        let reply = reply.map_err(|error| error.to_string())?;
+            .map_err(Mute::no_call)?;
+        let reply = runtime.block_on(server.ask(request, LONGEST, PATIENCE)).map_err(Mute::Call)?;
         remarks.extend(read(reply.status, &reply.body));
     }
     Ok(remarks)
 }
 
 /// The upstream, with the proof that it gives to requests of members.
-fn server(upstream: &Upstream) -> Result<Server, String> {
+fn server(upstream: &Upstream) -> Result<Server, Mute> {
     let host = match &upstream.host {
         UpstreamHost::Address(address) => address.to_string(),
         UpstreamHost::Name(name) => name.clone(),
-        UpstreamHost::WindowsHost => wsl::windows_host().map_err(|error| error.to_string())?.to_string(),
+        UpstreamHost::WindowsHost => wsl::windows_host().map_err(Mute::no_call)?.to_string(),
     };
-    let tls = ClientTls::new(upstream).map_err(|error| error.to_string())?;
-    Server::proved(&host, upstream.port, tls.map(|tls| (tls.config, tls.name)))
-        .map_err(|error| error.to_string())
+    let tls = ClientTls::new(upstream).map_err(Mute::no_call)?;
+    Server::proved(&host, upstream.port, tls.map(|tls| (tls.config, tls.name))).map_err(Mute::no_call)
 }
 
 fn finding(service: &str, remark: Remark) -> Finding {
@@ -142,153 +171,4 @@ fn folders(service: &str, places: &[(String, PathBuf)], here: bool) -> Vec<Findi
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::ErrorKind;
-    use std::net::TcpListener;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::Path;
-    use std::process::{Child, Command, Stdio};
-
-    use super::*;
-    use crate::cli::doctor::Grade;
-    use crate::config::{self, Config};
-
-    /// A real aria2 that is gone with the test.
-    struct Aria2(Child, u16);
-
-    impl Drop for Aria2 {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    /// `None` where it is not installed; CI installs it.
-    fn aria2(folder: &Path, options: &[&str]) -> Option<Aria2> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let started = Command::new("aria2c")
-            .args(["--enable-rpc", "--no-conf", "--quiet", "--enable-dht=false", "--enable-dht6=false"])
-            .arg(format!("--rpc-listen-port={port}"))
-            .arg(format!("--stop-with-process={}", std::process::id()))
-            .args(options)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn();
-        let child = match started {
-            Err(error) if error.kind() == ErrorKind::NotFound => return None,
-            started => started.unwrap(),
-        };
-        let aria2 = Aria2(child, port);
-        let begun = std::time::Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "aria2 does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(aria2)
-    }
-
-    fn config(folder: &Path, port: u16, lines: &str) -> Config {
-        let file = folder.join("ztgate.toml");
-        let text = format!(
-            "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.dl]\nkind = \"aria2\"\n\
-             upstream = \"http://127.0.0.1:{port}\"\nallow = [\"*\"]\n{lines}\n"
-        );
-        std::fs::write(&file, text).unwrap();
-        let secret = folder.join("secret");
-        std::fs::write(&secret, "s3cret\n").unwrap();
-        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
-        config::load(&file).unwrap()
-    }
-
-    /// Each finding as `grade what -> mend`, cut to what tells them apart.
-    fn found(config: &Config) -> String {
-        let findings = examine(&config.services[0]);
-        let told = findings.iter().map(|finding| {
-            let grade = match finding.grade {
-                Grade::Ok => "ok",
-                Grade::Warn => "warn",
-                Grade::Bad => "bad",
-            };
-            assert_eq!(finding.grade == Grade::Ok, finding.mend.is_none(), "{finding:?}");
-            format!("{grade} {}", finding.what)
-        });
-        let told = told.collect::<Vec<_>>().join("\n");
-        assert!(!told.contains("s3cret"));
-        let port = config.services[0].upstream.port.to_string();
-        told.replace(&port, "PORT").replace("1.36.0", "VERSION")
-    }
-
-    #[test]
-    fn a_real_aria2_is_asked_how_it_is_set_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let Some(with) = aria2(folder, &["--rpc-secret=s3cret", "--rpc-max-request-size=1M"]) else { return };
-        let Some(without) = aria2(folder, &["--rpc-listen-all=true", "--rpc-allow-origin-all"]) else {
-            return;
-        };
-        let secret = "secret_file = \"secret\"";
-        insta::assert_snapshot!(found(&config(folder, with.1, secret)), @r"
-        ok dl takes the secret of secret_file (version VERSION)
-        warn dl hangs up on a message of over 1048576 bytes, and the gateway passes 2097152
-        ");
-        insta::assert_snapshot!(found(&config(folder, with.1, "")), @"bad dl asks for a secret, and the gateway has none to give");
-        insta::assert_snapshot!(found(&config(folder, without.1, secret)), @r"
-        ok dl takes the secret of secret_file (version VERSION)
-        warn dl answers without its secret, too, so any program that reaches its port drives it
-        ok dl has rpc-allow-origin-all, which changes nothing here: whose pages may use it, the gateway decides
-        warn dl is reached past the gateway, too: it listens on 0.0.0.0:PORT and [::]:PORT
-        ");
-        insta::assert_snapshot!(found(&config(folder, without.1, "")), @r"
-        warn dl has no secret, so any program that reaches its port drives it (version VERSION)
-        ok dl has rpc-allow-origin-all, which changes nothing here: whose pages may use it, the gateway decides
-        warn dl is reached past the gateway, too: it listens on 0.0.0.0:PORT and [::]:PORT
-        ");
-        let other = config(folder, with.1, secret);
-        std::fs::write(folder.join("secret"), "another").unwrap();
-        insta::assert_snapshot!(found(&other), @"bad dl refuses the secret of secret_file, so nobody gets an answer");
-    }
-
-    #[test]
-    fn what_cannot_be_asked_is_one_finding() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let gone = found(&config(folder, port, ""));
-        assert!(gone.starts_with("bad dl cannot be asked how it is set up: cannot connect"), "{gone}");
-        let unreadable = found(&config(folder, port, "secret_file = \"none\""));
-        assert!(unreadable.starts_with("bad dl: secret_file: "), "{unreadable}");
-        let plain = config::from_text(
-            "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.nas]\n\
-             upstream = \"http://127.0.0.1:1\"\nallow = [\"*\"]\n",
-            &[],
-        );
-        assert_eq!(examine(&plain.unwrap().services[0]), [], "a kind that knows of nothing is not asked");
-    }
-
-    #[test]
-    fn folders_are_looked_at_where_the_service_runs() {
-        let folder = tempfile::tempdir().unwrap();
-        let there = |name: &str| (name.to_owned(), folder.path().join(name));
-        std::fs::create_dir(folder.path().join("films")).unwrap();
-        std::fs::write(folder.path().join("file"), "").unwrap();
-        let grades = |places: &[(String, PathBuf)], here| {
-            folders("dl", places, here).iter().map(|finding| finding.grade).collect::<Vec<_>>()
-        };
-        assert_eq!(grades(&[], true), []);
-        assert_eq!(grades(&[there("films")], true), [Grade::Ok]);
-        assert_eq!(grades(&[there("films"), there("file"), there("none")], true), [Grade::Warn, Grade::Warn]);
-        assert_eq!(grades(&[there("none")], false), [Grade::Ok]);
-    }
-
-    #[test]
-    fn only_this_machines_own_addresses_are_here() {
-        let upstream = |host: &str| Upstream {
-            tls: None,
-            host: UpstreamHost::Address(host.parse().unwrap()),
-            port: 6800,
-        };
-        assert!(is_here(&upstream("127.0.0.1")) && is_here(&upstream("::1")));
-        assert!(!is_here(&upstream("192.0.2.1")), "TEST-NET-1 is nobody's");
-    }
-}
+mod tests;
