@@ -16,7 +16,7 @@ mod upstream;
 
 pub use accept::wants_json;
 pub use gate::{Access, GatePage, PROVED_BY_DEMO, PROVED_BY_SYN, Tile};
-pub use refusal::{Asked, Person, RefusalPage};
+pub use refusal::{Asked, Elsewhere, Person, RefusalPage};
 pub use style::CONTENT_SECURITY_POLICY;
 pub use trust::{PROBE_PATH, RootFacts, TRUST_PATH, TrustPage, Vouched};
 pub use upstream::{Trouble, UpstreamPage};

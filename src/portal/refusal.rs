@@ -31,6 +31,14 @@ pub enum Asked<'a> {
     Service { name: &'a str, title: &'a str },
 }
 
+/// Where the page is from that asked, as far as `allow_origins` could list it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    Origin(Box<str>),
+    /// It hides that: its origin is `null`.
+    Nowhere,
+}
+
 /// One refusal.
 #[derive(Clone, Debug)]
 pub struct RefusalPage<'a> {
@@ -41,8 +49,10 @@ pub struct RefusalPage<'a> {
     pub asked: Option<Asked<'a>>,
     /// Which rule of well-formed requests was broken, where one was.
     pub detail: Option<&'a str>,
-    /// The origin of the page that asked, where that is why it was refused.
-    pub origin: Option<&'a str>,
+    /// Whose page asked, where that is why it was refused.
+    pub from: Option<&'a Elsewhere>,
+    /// The service's address on the lane where browsers say whose page asks, for what was asked on the other one.
+    pub over_https: Option<&'a str>,
     pub zone: &'a str,
     /// The address of the gateway's own page, for those who may see it: active members.
     pub gate: Option<&'a str>,
@@ -51,7 +61,7 @@ pub struct RefusalPage<'a> {
 
 impl RefusalPage<'_> {
     pub fn html(&self) -> String {
-        let words = words(self.code, self.member(), self.device(), self.service(), self.origin);
+        let words = words(self);
         let (class, drawing) = match words.tone {
             Tone::Stop => ("hero stop", Icon::Lock),
             Tone::Alarm => ("hero stop", Icon::Shield),
@@ -71,9 +81,10 @@ impl RefusalPage<'_> {
                     p class="closed" { "For the person in charge:" code class="command" { (command) } }
                 }
             }
-            @if words.again || self.gate.is_some() {
+            @if words.again || self.own_page().is_some() || self.gate.is_some() {
                 p class="actions" {
                     @if words.again { a class="button" href="" { "Try again" } }
+                    @if let Some(url) = self.own_page() { a class="button" href=(url) { "Open it over https" } }
                     @if let Some(gate) = self.gate { a class="button quiet" href=(gate) { "What this device may open" } }
                 }
             }
@@ -102,12 +113,17 @@ impl RefusalPage<'_> {
     }
 
     pub fn json(&self) -> String {
-        let words = words(self.code, self.member(), self.device(), self.service(), self.origin);
+        let words = words(self);
         let mut twin = twin(self.code, &words.said, &words.next, self.person.as_ref(), self.request);
         if let Some(detail) = self.detail {
             twin["refusal"]["detail"] = plain(detail).into();
         }
         super::to_json(&twin)
+    }
+
+    /// Where the service's own pages can say that they are.
+    fn own_page(&self) -> Option<&str> {
+        self.over_https.filter(|_| self.from == Some(&Elsewhere::Nowhere))
     }
 
     fn member(&self) -> Option<MemberId> {
@@ -152,7 +168,8 @@ mod tests {
     fn example(code: RefusalCode) -> RefusalPage<'static> {
         RefusalPage {
             detail: None,
-            origin: None,
+            from: None,
+            over_https: None,
             code,
             person: Some(Person { device: Some("red-phone"), member: "c46f4e4b8f".parse().unwrap() }),
             address: "10.147.17.20".parse().unwrap(),
@@ -192,22 +209,40 @@ mod tests {
     fn titles_and_messages_tell_the_codes_apart() {
         let mut seen = std::collections::HashSet::new();
         for &code in RefusalCode::ALL {
-            let words = words(code, None, None, None, None);
+            let words = words(&strangers(code));
             assert!(seen.insert(words.title) && seen.insert(words.said.leak()), "{code}");
         }
     }
 
     #[test]
     fn a_page_from_elsewhere_is_named_with_the_line_that_would_let_it() {
-        let page = RefusalPage { origin: Some("https://ariang.example"), ..example(RefusalCode::CrossSite) };
+        let listable = Elsewhere::Origin("https://ariang.example".into());
+        let page = RefusalPage { from: Some(&listable), ..example(RefusalCode::CrossSite) };
         let line = "allow_origins = [&quot;https://ariang.example&quot;]";
         assert!(page.html().contains(line), "{}", page.html());
         let json: Value = serde_json::from_str(&page.json()).unwrap();
         let next = json["refusal"]["next"].as_str().unwrap();
         assert!(next.contains("lists https://ariang.example in allow_origins of [service.films]"), "{next}");
-        for nowhere in [RefusalPage { origin: None, ..page.clone() }, RefusalPage { asked: None, ..page }] {
+        for nowhere in [RefusalPage { from: None, ..page.clone() }, RefusalPage { asked: None, ..page }] {
             assert!(!nowhere.html().contains("allow_origins"), "there is no line that would");
         }
+    }
+
+    #[test]
+    fn a_page_that_hides_is_told_by_what_it_may_be() {
+        let url = "https://films.home.arpa/";
+        let hiding = RefusalPage { from: Some(&Elsewhere::Nowhere), ..example(RefusalCode::CrossSite) };
+        let html = hiding.html();
+        assert!(
+            html.contains("hides where it is from") && html.contains("allow_origins = [&quot;null&quot;]"),
+            "{html}"
+        );
+        assert!(html.contains("any page can"), "the line comes with its warning: {html}");
+        assert!(!html.contains(url), "it was asked over https");
+        let html = RefusalPage { over_https: Some(url), ..hiding.clone() }.html();
+        assert!(html.contains(&format!("<a class=\"button\" href=\"{url}\">")), "{html}");
+        let json = RefusalPage { over_https: Some(url), ..hiding }.json();
+        assert!(json.contains(&format!("open {url} instead")), "{json}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::model::{Lane, WebOrigin};
+use crate::portal::Elsewhere;
 use crate::routes::Origins;
 
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -77,13 +78,14 @@ pub enum Foreign<'a> {
 
 impl Foreign<'_> {
     /// What `allow_origins` would have to list, if it can.
-    pub fn origin(&self) -> Option<&str> {
+    pub fn elsewhere(&self) -> Option<Elsewhere> {
         match self {
             Self::Origin(origin) => {
                 let read = WebOrigin::parse(origin).filter(|_| origin.len() <= LONGEST_SHOWN)?;
-                (read.as_browsers_write() == *origin).then_some(origin)
+                (read.as_browsers_write() == *origin).then(|| Elsewhere::Origin((*origin).into()))
             }
-            Self::Malformed | Self::Nowhere | Self::Unnamed => None,
+            Self::Nowhere => Some(Elsewhere::Nowhere),
+            Self::Malformed | Self::Unnamed => None,
         }
     }
 }

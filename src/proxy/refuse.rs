@@ -9,7 +9,9 @@ use http_body_util::Full;
 use jiff::tz::TimeZone;
 
 use crate::model::{Lane, RefusalCode};
-use crate::portal::{Asked, CONTENT_SECURITY_POLICY, Person, RefusalPage, Trouble, UpstreamPage, wants_json};
+use crate::portal::{
+    Asked, CONTENT_SECURITY_POLICY, Elsewhere, Person, RefusalPage, Trouble, UpstreamPage, wants_json,
+};
 use crate::routes::{Route, Site, Target};
 
 use super::admit::Admitted;
@@ -24,23 +26,23 @@ use super::headers::{REFUSAL, REQUEST_ID};
 pub struct Refusal {
     pub code: RefusalCode,
     /// Which rule of well-formed requests was broken.
-    pub why: Option<String>,
+    pub why: Option<Box<str>>,
     /// The service whose existence the device may learn, since its name was judged before.
     service: Option<Box<str>>,
     host: Option<Box<str>>,
-    /// The origin of the page that asked, where that is why.
-    origin: Option<Box<str>>,
+    /// Whose page asked, where that is why.
+    from: Option<Elsewhere>,
     /// The listed page that may read it, where one asked.
     reader: Reader,
 }
 
 impl Refusal {
     pub fn of(code: RefusalCode) -> Self {
-        Self { code, why: None, service: None, host: None, origin: None, reader: Reader::Nobody }
+        Self { code, why: None, service: None, host: None, from: None, reader: Reader::Nobody }
     }
 
     pub fn because(code: RefusalCode, why: String) -> Self {
-        Self { why: Some(why), ..Self::of(code) }
+        Self { why: Some(why.into()), ..Self::of(code) }
     }
 
     pub fn for_service(self, target: &Target) -> Self {
@@ -54,8 +56,8 @@ impl Refusal {
         Self { host: Some(host.into()), ..self }
     }
 
-    pub fn by_page_of(self, origin: Option<&str>) -> Self {
-        Self { origin: origin.map(Into::into), ..self }
+    pub fn by_page_of(self, from: Option<Elsewhere>) -> Self {
+        Self { from, ..self }
     }
 
     /// For what was judged to be the service's own page, or a listed one.
@@ -122,6 +124,12 @@ pub fn refuse(mut entry: Entry, client: Client, refusal: &Refusal) -> Response<P
     let member = connection.member.and_then(|id| snapshot.roster.get(id));
     let active = refusal.code > RefusalCode::MemberExpired;
     let gate = gate_url(&snapshot.site, &connection);
+    let over_https = match &refusal.service {
+        Some(name) if connection.lane() == Lane::Http => {
+            Some(format!("{}/", url_of(&snapshot.site, &connection, Lane::Https, name)))
+        }
+        _ => None,
+    };
     let page = RefusalPage {
         code: refusal.code,
         person: connection.member.map(|id| Person {
@@ -135,7 +143,8 @@ pub fn refuse(mut entry: Entry, client: Client, refusal: &Refusal) -> Response<P
             (None, None) => None,
         },
         detail: refusal.why.as_deref(),
-        origin: refusal.origin.as_deref(),
+        from: refusal.from.as_ref(),
+        over_https: over_https.as_deref(),
         zone: snapshot.site.zone.as_str(),
         gate: active.then_some(gate.as_str()),
         request: Some(entry.request_id()),

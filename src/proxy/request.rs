@@ -120,7 +120,7 @@ fn judge<B>(connection: &Rc<Connection>, request: &Request<B>, entry: &mut Entry
     let passage = origin::judge(asking, origins, || links(target, request)).map_err(|foreign| {
         Refusal::because(RefusalCode::CrossSite, foreign.to_string())
             .for_service(target)
-            .by_page_of(foreign.origin())
+            .by_page_of(foreign.elsewhere())
     })?;
     let reader = match passage {
         Passage::Goes { reader: Some(origin) } => Reader::Page(origin.clone()),

@@ -9,6 +9,7 @@ use ztgate::model::RefusalCode;
 
 use crate::websockets::{chat, handshake};
 use crate::world::upstream::says;
+use crate::world::wire::Wire;
 use crate::world::{Live, World, echo};
 
 const LISTS: &str = "allow_origins = [\"https://ariang.example\"]";
@@ -224,10 +225,37 @@ async fn the_page_names_the_line_that_would_let_it_and_nothing_that_is_no_origin
     let json: serde_json::Value = serde_json::from_slice(&json.refused("cross-site").body).unwrap();
     assert_eq!(json["refusal"]["code"], "cross-site");
     assert!(json["refusal"]["next"].as_str().unwrap().contains("https://new.example in allow_origins"));
-    for no_origin in ["null", "https://a\"<script>", "javascript:alert(1)", "https://new.example/path"] {
+    for no_origin in ["https://a\"<script>", "javascript:alert(1)", "https://new.example/path"] {
         let page = phone.ask("wiki", "GET", "/", &asks(no_origin, "text/html")).await.refused("cross-site");
         assert!(!page.text().contains("allow_origins") && !page.text().contains("<script"), "{no_origin}");
     }
+}
+
+/// Its app, a sandboxed frame of anybody's, or the service's own form where its pages are not to be named: over https a
+/// browser tells the last of them apart.
+#[tokio::test]
+async fn a_page_that_hides_is_shown_the_way_on_and_the_line_with_its_price() {
+    let world = home().await;
+    let phone = world.from("red-phone");
+    let form = "Origin: null\r\nContent-Length: 0\r\nAccept: text/html\r\n";
+    let secure = format!("https://wiki.home.arpa:{}/", world.https_port());
+    phone
+        .ask("wiki", "POST", "/save", form)
+        .await
+        .refused("cross-site")
+        .says(&format!("href=\"{secure}\""))
+        .says("allow_origins = [&quot;null&quot;]")
+        .says("every other page that hides where it is from");
+    let mut tls = Wire::new(phone.tls_on(world.https_port(), "wiki").await);
+    let framed =
+        format!("POST /save HTTP/1.1\r\nHost: wiki.home.arpa\r\nSec-Fetch-Site: cross-site\r\n{form}\r\n");
+    tls.send(&framed).await;
+    let page = phone.reply(&mut tls, &framed).await.refused("cross-site");
+    assert!(page.says("allow_origins = [&quot;null&quot;]").text().contains("any page can"));
+    let own = framed.replace("cross-site", "same-origin");
+    let mut tls = Wire::new(phone.tls_on(world.https_port(), "wiki").await);
+    tls.send(&own).await;
+    phone.reply(&mut tls, &own).await.is(200);
 }
 
 /// R7, as far as the gateway's own pages act at all today.

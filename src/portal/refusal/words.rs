@@ -1,6 +1,7 @@
 //! What each refusal says to the person at the device, in plain English, and what they can do.
 
-use crate::model::{MemberId, RefusalCode};
+use super::{Elsewhere, RefusalPage};
+use crate::model::RefusalCode;
 
 /// How a refusal feels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +31,8 @@ pub(super) struct Words {
     pub again: bool,
 }
 
-pub(super) fn words(
-    code: RefusalCode,
-    member: Option<MemberId>,
-    device: Option<&str>,
-    service: Option<&str>,
-    origin: Option<&str>,
-) -> Words {
+pub(super) fn words(page: &RefusalPage<'_>) -> Words {
+    let (member, device, service) = (page.member(), page.device(), page.service());
     let id = member.map_or("this device".to_owned(), |member| member.to_string());
     let whois = member.map(|member| format!("ztgate whois {member}"));
     let admit = member.map(|member| format!("ztgate admit {member} --name {}", device.unwrap_or("NAME")));
@@ -58,7 +54,7 @@ pub(super) fn words(
         command,
         again: tone == Tone::Wait,
     };
-    match code {
+    match page.code {
         RefusalCode::NetworkUnsafe => tell(
             Tone::Alarm,
             "Closed for safety",
@@ -158,21 +154,44 @@ pub(super) fn words(
              with the code and request number.",
             None,
         ),
-        RefusalCode::CrossSite => tell(
-            Tone::Stop,
-            "Another site asked for this",
-            "A page of another site tried to use this service in your name, so the gateway stopped it.",
-            &match service.zip(origin) {
-                Some((service, origin)) => format!(
-                    "Close the page that did it, unless you wanted this. If that page is to use this service, the person in \
-                     charge lists {origin} in allow_origins of [service.{service}] in ztgate.toml."
-                ),
-                None => "If you wanted this, type the service's address into the address bar yourself. If not, close the page \
-                         that did it."
-                    .to_owned(),
-            },
-            service.and(origin).map(|origin| format!("allow_origins = [\"{origin}\"]")),
-        ),
+        RefusalCode::CrossSite => {
+            let (next, listed) = match service.zip(page.from) {
+                Some((service, Elsewhere::Origin(origin))) => {
+                    let next = format!(
+                        "Close the page that did it, unless you wanted this. If that page is to use this service, the person \
+                         in charge lists {origin} in allow_origins of [service.{service}] in ztgate.toml."
+                    );
+                    (next, Some(&**origin))
+                }
+                Some((service, Elsewhere::Nowhere)) => {
+                    let own = page.over_https.map(|url| {
+                        format!("If it was a page of this very service, open {url} instead: there the browser says so. ")
+                    });
+                    let next = format!(
+                        "{}Close the page that did it, unless you wanted this. If it is an app that is to use this service, \
+                         the person in charge lists null in allow_origins of [service.{service}] in ztgate.toml, which also \
+                         lets in every other page that hides where it is from, and any page can.",
+                        own.unwrap_or_default()
+                    );
+                    (next, Some("null"))
+                }
+                None => {
+                    let next = "If you wanted this, type the service's address into the address bar yourself. If not, close the \
+                                page that did it.";
+                    (next.to_owned(), None)
+                }
+            };
+            let said = match page.from {
+                Some(Elsewhere::Nowhere) => {
+                    "A page that hides where it is from tried to use this service in your name, so the gateway stopped it."
+                }
+                _ => {
+                    "A page of another site tried to use this service in your name, so the gateway stopped it."
+                }
+            };
+            let line = listed.map(|origin| format!("allow_origins = [\"{origin}\"]"));
+            tell(Tone::Stop, "Another site asked for this", said, &next, line)
+        }
         RefusalCode::NotOffered => tell(
             Tone::Stop,
             "Not offered here",

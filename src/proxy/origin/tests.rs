@@ -380,11 +380,12 @@ fn only_what_a_browser_would_write_is_offered_for_the_list() {
         ("https://Evil.example", false),
         ("https://evil.example:443", false),
     ] {
-        assert_eq!(Foreign::Origin(origin).origin().is_some(), offered, "{origin}");
+        assert_eq!(Foreign::Origin(origin).elsewhere().is_some(), offered, "{origin}");
     }
     let long = format!("https://{}.example", "a".repeat(300));
-    assert_eq!(Foreign::Origin(&long).origin(), None);
-    assert_eq!(Foreign::Nowhere.origin(), None, "null opens it to every page there is");
+    assert_eq!(Foreign::Origin(&long).elsewhere(), None);
+    assert_eq!(Foreign::Nowhere.elsewhere(), Some(Elsewhere::Nowhere));
+    assert_eq!(Foreign::Unnamed.elsewhere(), None);
 }
 
 proptest! {
