@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
 
-use super::server::{State, serve};
+use super::{State, serve};
 use crate::linux::clock::SystemClock;
 use crate::push::Pusher;
 use crate::sync::{Actor, DeviceView, Done, Event, Order, OrderError, Orders, Request};

@@ -11,8 +11,8 @@ use crate::push::{Look, Outcome};
 use crate::sync::OrderError;
 use crate::zerotier::NetworkDns;
 
-use super::devices::{Peer, claimed_ssh};
-use super::server::{Problem, State};
+use super::peer::{Peer, claimed_ssh};
+use super::state::{Problem, State};
 
 /// What is done about the setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

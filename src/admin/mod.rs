@@ -7,13 +7,17 @@ pub mod canned;
 mod client;
 mod devices;
 mod dns;
+mod lookup;
+mod peer;
 mod server;
+mod state;
 mod status;
 mod why;
 
 pub use client::{AdminError, get, order};
 pub use dns::PushOrder;
-pub use server::{NftSource, State, serve};
+pub use server::serve;
+pub use state::{NftSource, State};
 pub use status::{CaStatus, CertificatesStatus, Distrusting, Listener, Person, ServiceStatus, Status, Whois};
 
 /// The header in which a command says from where its user came by SSH. A claim, and recorded as one.

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use axum::extract::{Query, State as Given};
 use axum::http::StatusCode;
@@ -10,40 +9,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use tokio::sync::watch;
 
-use crate::identity::{IdentityProof, Member, identify};
-use crate::model::{Clock, Mac, MemberId, Moment, NetworkId, RefusalCode, nearest};
-use crate::proxy::{Shared, Snapshot};
-use crate::push::Pusher;
-use crate::sync::{DeviceView, Orders};
+use crate::identity::{IdentityProof, Member};
+use crate::model::{Mac, MemberId, NetworkId};
 
-use super::devices::{self, Peer};
-use super::dns;
+use super::lookup::{earlier_refusal, find};
+use super::peer::Peer;
+use super::state::{Problem, State, snapshot};
 use super::status::{Status, Whois};
-use super::why;
-
-/// What the socket answers from.
-#[derive(Clone)]
-pub struct State {
-    pub clock: Arc<dyn Clock>,
-    pub status: Arc<dyn Fn() -> Status + Send + Sync>,
-    /// `None` until a roster is there.
-    pub shared: Arc<dyn Fn() -> Option<Arc<Shared>> + Send + Sync>,
-    /// Whether requests are judged by the newest roster.
-    pub in_force: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// The ruleset of `ztgate nft`, with SSH for these members past the gateway; `None` while there is no device.
-    pub nft: Arc<NftSource>,
-    /// Every device as lists show it; empty until a roster is there.
-    pub devices: watch::Receiver<Arc<[Arc<DeviceView>]>>,
-    /// Where orders are carried out.
-    pub orders: Orders,
-    /// Where orders about the network's DNS setting are.
-    pub push: Pusher,
-}
-
-/// Makes the ruleset, given a break-glass port and the members it is for.
-pub type NftSource = dyn Fn(Option<u16>, &[MemberId]) -> Option<String> + Send + Sync;
+use super::{devices, dns, why};
 
 /// Serves the socket until the task is dropped. A socket left behind by a gateway that died is replaced.
 ///
@@ -74,22 +48,6 @@ pub fn serve(
     Ok(async move { axum::serve(listener, app).await })
 }
 
-/// A refusal to answer, in words for the terminal.
-pub(super) struct Problem(pub StatusCode, pub String);
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        (self.0, Json(serde_json::json!({ "error": self.1 }))).into_response()
-    }
-}
-
-pub(super) fn snapshot(state: &State) -> Result<Arc<Snapshot>, Problem> {
-    let wait = "the gateway has no roster yet; `ztgate status` tells what it waits for";
-    (state.shared)()
-        .map(|shared| shared.load())
-        .ok_or_else(|| Problem(StatusCode::SERVICE_UNAVAILABLE, wait.to_owned()))
-}
-
 async fn status(Given(state): Given<State>) -> Json<Status> {
     Json((state.status)())
 }
@@ -101,13 +59,6 @@ async fn access(Given(state): Given<State>) -> Result<Response, Problem> {
     let earlier = |member: &Member| earlier_refusal(&snapshot, member, instant);
     let table = snapshot.rules.table(members.into_iter().map(AsRef::as_ref), earlier, state.clock.now());
     Ok(Json(table).into_response())
-}
-
-/// What would refuse the member before any rule is asked, from an address of its own.
-pub(super) fn earlier_refusal(snapshot: &Snapshot, member: &Member, now: Moment) -> Option<RefusalCode> {
-    let network = snapshot.roster.network;
-    let own = member.id.rfc4193(network).into();
-    identify(&snapshot.roster, Mac::of(member.id, network), own, now).err().map(|refusal| refusal.code)
 }
 
 #[derive(Deserialize)]
@@ -161,36 +112,4 @@ async fn nft(Given(state): Given<State>, Query(query): Query<NftQuery>) -> Resul
     (state.nft)(query.ssh, &members)
         .map(Json)
         .ok_or_else(|| Problem(StatusCode::SERVICE_UNAVAILABLE, wait.to_owned()))
-}
-
-/// Finds a member by device name, ID or address.
-pub(super) fn find<'a>(snapshot: &'a Snapshot, who: &str) -> Result<(&'a Member, String), Problem> {
-    let roster = &snapshot.roster;
-    if let Ok(id) = who.parse::<MemberId>()
-        && let Some(member) = roster.get(id)
-    {
-        return Ok((member, "by its member ID".to_owned()));
-    }
-    if let Ok(address) = who.parse()
-        && let Some(member) = roster.owner_of(address)
-    {
-        let unbound = !roster.is_bound(address, Mac::of(member.id, roster.network));
-        let but =
-            if unbound { ", but it is let in from pinned ones only while a member may bridge" } else { "" };
-        return Ok((member, format!("{address} is its address{but}")));
-    }
-    let members = roster.sorted();
-    let named = members.iter().find(|m| m.device.as_ref().is_some_and(|name| name.as_str() == who));
-    match named {
-        Some(member) => Ok((member, "by its device name".to_owned())),
-        None => {
-            let known = members.iter().filter_map(|m| m.device.as_ref().map(|name| name.as_str()));
-            Err(unknown("device, member ID or address", who, known))
-        }
-    }
-}
-
-pub(super) fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str>) -> Problem {
-    let hint = nearest(word, known).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-    Problem(StatusCode::NOT_FOUND, format!("no {what} {word} here{hint}"))
 }

@@ -11,7 +11,8 @@ use crate::policy::{Ask, Why};
 use crate::routes::{GATE, Route};
 use crate::services::{Room, Takes};
 
-use super::server::{Problem, State, earlier_refusal, find, snapshot, unknown};
+use super::lookup::{earlier_refusal, find, unknown};
+use super::state::{Problem, State, snapshot};
 
 #[derive(Deserialize)]
 pub(super) struct WhyQuery {

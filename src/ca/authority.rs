@@ -1,7 +1,7 @@
 //! The private CA on disk: made whole at the first start, then opened without the root's key.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,89 +11,10 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use zeroize::Zeroizing;
 
+use super::layout::{ISSUER, Layout, ROOT, ROOT_FOLDER, ROOT_KEY, existing};
 use super::period::Span;
 use super::{CaError, files, mint, pem};
 use crate::model::Zone;
-
-/// Where the CA lies in a state folder.
-pub(super) struct Layout {
-    pub dir: PathBuf,
-    pub root: PathBuf,
-    pub root_key: PathBuf,
-    pub issuer: IssuerFiles,
-}
-
-/// Where the intermediate lies.
-pub(super) enum IssuerFiles {
-    /// Key and certificate in one file, so that one step puts both in place.
-    Together(PathBuf),
-    /// As the first versions made them, until the first rotation.
-    Apart { certificate: PathBuf, key: PathBuf },
-}
-
-/// In a folder of its own, so that it can be taken off the machine.
-const ROOT_FOLDER: &str = "root";
-const ROOT_KEY: &str = "root/root.key";
-const ROOT: &str = "root.pem";
-const ISSUER: &str = "intermediate-and-key.pem";
-const OLD_CERTIFICATE: &str = "intermediate.pem";
-const OLD_KEY: &str = "intermediate.key";
-
-impl Layout {
-    pub fn of(state_dir: &Path) -> Result<Self, CaError> {
-        let dir = state_dir.join("certs");
-        let [issuer, certificate, key] = [ISSUER, OLD_CERTIFICATE, OLD_KEY].map(|name| dir.join(name));
-        let old = !files::exists(&issuer)? && (files::exists(&certificate)? || files::exists(&key)?);
-        Ok(Self {
-            root: dir.join(ROOT),
-            root_key: dir.join(ROOT_KEY),
-            issuer: if old { IssuerFiles::Apart { certificate, key } } else { IssuerFiles::Together(issuer) },
-            dir,
-        })
-    }
-
-    /// Puts another intermediate in place of the one that is there. A crash leaves the old one or the new one, whole.
-    pub fn put(&self, certificate: &str, key: &str) -> Result<(), CaError> {
-        let together = Zeroizing::new(format!("{key}{certificate}"));
-        files::replace(&self.dir.join(ISSUER), &together)?;
-        // Nothing looks at these any more, but what was rotated out may have been stolen.
-        files::remove(&self.dir.join(OLD_KEY))?;
-        files::remove(&self.dir.join(OLD_CERTIFICATE))
-    }
-}
-
-impl IssuerFiles {
-    /// The file with the certificate.
-    pub fn certificate(&self) -> &Path {
-        let (Self::Together(file) | Self::Apart { certificate: file, .. }) = self;
-        file
-    }
-
-    /// The file with the key.
-    pub fn key(&self) -> &Path {
-        let (Self::Together(file) | Self::Apart { key: file, .. }) = self;
-        file
-    }
-
-    /// Both, from one look at the disk.
-    fn read(&self) -> Result<(CertificateDer<'static>, KeyPair), CaError> {
-        let secret = files::read_secret(self.key(), true)?;
-        let mut chain = match self {
-            Self::Together(file) => pem::chain_in(file, &secret)?,
-            Self::Apart { certificate, .. } => pem::chain(certificate)?,
-        };
-        let key = KeyPair::from_pem(&secret).map_err(|error| CaError::Malformed {
-            file: self.key().to_owned(),
-            reason: format!("no private key in PEM: {error}"),
-        })?;
-        Ok((chain.swap_remove(0), key))
-    }
-}
-
-/// The file that changes when the intermediate is rotated, for whoever watches it.
-pub fn issuer_file(state_dir: &Path) -> PathBuf {
-    state_dir.join("certs").join(ISSUER)
-}
 
 /// The intermediate, which signs leaves for names in the zone. The root signs nothing but the intermediate.
 pub struct Ca {
@@ -132,7 +53,7 @@ impl Ca {
     /// # Errors
     /// As by [`Ca::open_or_create`]; there is none; or it is void by that clock.
     pub fn reopen(state_dir: &Path, zone: &Zone, now: Timestamp) -> Result<Self, CaError> {
-        let ca = Self::open(super::describe::existing(state_dir)?, zone, now)?;
+        let ca = Self::open(existing(state_dir)?, zone, now)?;
         ca.void(now).map_or(Ok(ca), Err)
     }
 

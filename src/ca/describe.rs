@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 
-use super::authority::Layout;
+use super::layout::existing;
 use super::{CaError, Kept, files, pem, root_key};
 
 /// One certificate of the CA.
@@ -72,10 +72,4 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
     let pairs: Vec<_> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")
-}
-
-/// Where the files of the CA in a state folder are, if it has one.
-pub(super) fn existing(state_dir: &Path) -> Result<Layout, CaError> {
-    let layout = Layout::of(state_dir)?;
-    if files::is_vacant(&layout.dir)? { Err(CaError::None { dir: layout.dir }) } else { Ok(layout) }
 }

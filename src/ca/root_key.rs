@@ -12,8 +12,7 @@ use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::authority::Layout;
-use super::describe::existing;
+use super::layout::{Layout, existing};
 use super::{CaError, files, pem};
 
 /// scrypt's cost: 16 MiB for each of five passes, a third of a second. OpenSSL takes no more memory than 32 MiB from a key

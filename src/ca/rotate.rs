@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use rcgen::KeyPair;
 
 use super::authority::{self, Ca};
-use super::describe::{Description, describe, existing};
+use super::describe::{Description, describe};
+use super::layout::existing;
 use super::{CaError, RootKey, files, mint, pem};
 
 /// What a rotation did.
@@ -63,7 +64,7 @@ mod tests {
 
     use super::*;
     use crate::ca::RootKeyFile;
-    use crate::ca::authority::Layout;
+    use crate::ca::layout::Layout;
     use crate::model::Zone;
 
     const NOW: Timestamp = Timestamp::constant(1_793_534_400, 0); // 2026-11-01T12:00:00Z

@@ -7,7 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
 
-use super::describe::{existing, fingerprint};
+use super::describe::fingerprint;
+use super::layout::existing;
 use super::{CaError, CurrentCertificates, pem};
 use crate::model::Zone;
 

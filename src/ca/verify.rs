@@ -5,8 +5,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::authority::{Ca, IssuerFiles, Layout};
-use super::describe::existing;
+use super::authority::Ca;
+use super::layout::{IssuerFiles, Layout, existing};
 use super::root_key::{self, Kept};
 use super::{CaError, RootKeyFile, files, mint, pem};
 use crate::model::Zone;
