@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use zeroize::Zeroizing;
 
 use super::layout::{ISSUER, Layout, ROOT, ROOT_FOLDER, ROOT_KEY, existing};
-use super::period::Span;
+use super::mint::Span;
 use super::{CaError, files, mint, pem};
 use crate::model::Zone;
 

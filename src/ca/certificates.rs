@@ -11,7 +11,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::given::Given;
-use super::period::{Period, Span, suits};
+use super::mint::Span;
+use super::period::{Period, suits};
 use super::{Ca, CaError, fingerprint};
 use crate::model::Clock;
 

@@ -8,7 +8,6 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, date_time_ymd,
 };
 
-use super::period::Span;
 use crate::model::Zone;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,6 +37,27 @@ pub(super) const BACKDATED: Duration = DAY;
 
 /// The longest common name that X.509 allows (RFC 5280, appendix A.1: ub-common-name).
 const LONGEST_COMMON_NAME: usize = 64;
+
+/// From the earliest time that it may be to the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub low: Timestamp,
+    pub high: Timestamp,
+}
+
+impl From<Timestamp> for Span {
+    fn from(now: Timestamp) -> Self {
+        Self { low: now, high: now }
+    }
+}
+
+impl Span {
+    /// A leaf is never for a time at which its issuer is void.
+    pub(super) fn within(self, begins: Timestamp, ends: Timestamp) -> Self {
+        let at = |time: Timestamp| time.min(ends).max(begins);
+        Self { low: at(self.low), high: at(self.high) }
+    }
+}
 
 /// A clock before this is wrong: it is older than this program.
 pub(super) const EARLIEST: Timestamp = Timestamp::constant(1_735_689_600, 0); // 2025-01-01

@@ -9,29 +9,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Ca, CaError, mint};
+use super::mint::{self, Span};
+use super::{Ca, CaError};
 use crate::model::{Clock, Moment};
-
-/// From the earliest time that it may be to the latest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub low: Timestamp,
-    pub high: Timestamp,
-}
-
-impl From<Timestamp> for Span {
-    fn from(now: Timestamp) -> Self {
-        Self { low: now, high: now }
-    }
-}
-
-impl Span {
-    /// A leaf is never for a time at which its issuer is void.
-    pub(super) fn within(self, begins: Timestamp, ends: Timestamp) -> Self {
-        let at = |time: Timestamp| time.min(ends).max(begins);
-        Self { low: at(self.low), high: at(self.high) }
-    }
-}
 
 /// What NTP moves is no jump.
 const SLACK: SignedDuration = SignedDuration::from_mins(30);

@@ -88,12 +88,21 @@ fn read_server(word: &Item<'_>, report: &mut Report) -> Option<SocketAddr> {
 fn read_domain(word: &Item<'_>, report: &mut Report) -> Option<String> {
     let text = word.text(report)?;
     let plain = text.trim_matches('.').to_ascii_lowercase();
-    if !super::nameserver::is_domain(&plain) {
+    if !is_domain(&plain) {
         let hint = "write it like \"corp.example.org\"; all names below it are meant";
         report.error(&word.spot, format!("expected a domain, found {}", quote(text)), hint);
         return None;
     }
     Some(plain)
+}
+
+/// Whether a text in lower case is a domain name as DNS servers take it for keys and zones (underscores included).
+pub(super) fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::dns::DNS_PORT;
+use super::dns::{DNS_PORT, is_domain};
 use super::read::{Item, Keys, Report, Section, quote};
 use crate::model::{Zone, nearest};
 
@@ -263,15 +263,6 @@ fn host_and_port(text: &str) -> Option<(String, u16)> {
     };
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     is_domain(&host).then_some((host, port))
-}
-
-/// Whether a text in lower case is a domain name as DNS servers take it for keys and zones (underscores included).
-pub(super) fn is_domain(text: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
-    };
-    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 fn is_within(name: &str, zone: &str) -> bool {
