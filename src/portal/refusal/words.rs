@@ -165,12 +165,12 @@ pub(super) fn words(page: &RefusalPage<'_>) -> Words {
                 }
                 Some((service, Elsewhere::Nowhere)) => {
                     let own = page.over_https.map(|url| {
-                        format!("If it was a page of this very service, open {url} instead: there the browser says so. ")
+                        format!(" If it was a page of this very service, open {url} instead: there the browser says so.")
                     });
                     let next = format!(
-                        "{}Close the page that did it, unless you wanted this. If it is an app that is to use this service, \
-                         the person in charge lists null in allow_origins of [service.{service}] in ztgate.toml, which also \
-                         lets in every other page that hides where it is from, and any page can.",
+                        "Close the page that did it, unless you wanted this.{} If it is an app that is to use this service, the \
+                         person in charge lists null in allow_origins of [service.{service}] in ztgate.toml, which also lets \
+                         in every other page that hides where it is from, and any page can.",
                         own.unwrap_or_default()
                     );
                     (next, Some("null"))
