@@ -118,7 +118,10 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
                 config.services.iter().map(|s| (s.name.as_str(), addresses_of(&s.upstream))).collect();
             overlay_upstreams(&upstreams, &overlay)
         }),
-        Check::new("services", || config.services.iter().flat_map(|s| services::examine(s)).collect()),
+        Check::new("services", || {
+            let vantage = services::Vantage::here();
+            config.services.iter().flat_map(|service| services::examine(service, &vantage)).collect()
+        }),
         Check::new("wsl2", || {
             let uses = config.services.iter().any(|s| s.upstream.host == UpstreamHost::WindowsHost);
             wsl(windows::detect(), Path::new("/dev/net/tun").exists(), uses)
