@@ -101,9 +101,9 @@ impl About<'_> {
             table(service)
         );
         let mend = format!(
-            "have that machine's firewall let the gateway alone in; on Linux: sudo nft '{rules}' (and into \
-             /etc/nftables.conf, to last); on Windows, once nothing else lets it in: {} -RemoteAddress {gateway}; then \
-             on any third machine this must fail: nc -vz -w 5 {address} {port}",
+            "have that machine's firewall let the gateway alone in; on Linux: `sudo nft '{rules}'` (and into \
+             /etc/nftables.conf, to last); on Windows, once nothing else lets it in: `{} -RemoteAddress {gateway}`; then \
+             on any third machine this must fail: `nc -vz -w 5 {address} {port}`",
             self.windows_rule()
         );
         Finding::warn(what, mend)
@@ -115,7 +115,7 @@ impl About<'_> {
         let listeners = format!("Get-NetTCPConnection -State Listen -LocalPort {port}");
         if shares_loopback {
             let mend =
-                format!("{keeps_to_itself}; then in PowerShell this names 127.0.0.1 alone: {listeners}");
+                format!("{keeps_to_itself}; then in PowerShell this names 127.0.0.1 alone: `{listeners}`");
             return Finding::warn(unseen, mend);
         }
         let what = format!(
@@ -123,9 +123,9 @@ impl About<'_> {
              away"
         );
         let mend = format!(
-            "let WSL2 alone in, in PowerShell as administrator: {} -InterfaceAlias (Get-NetIPAddress -AddressFamily IPv4 \
-             -InterfaceAlias 'vEthernet (WSL*').InterfaceAlias; and take back what else lets it in: \
-             Get-NetFirewallRule -Direction Inbound -Enabled True -Action Allow",
+            "let WSL2 alone in, in PowerShell as administrator: `{} -InterfaceAlias (Get-NetIPAddress -AddressFamily IPv4 \
+             -InterfaceAlias 'vEthernet (WSL*').InterfaceAlias`; and take back what else lets it in: \
+             `Get-NetFirewallRule -Direction Inbound -Enabled True -Action Allow`",
             self.windows_rule()
         );
         Finding::warn(what, mend)
@@ -139,7 +139,7 @@ impl About<'_> {
     }
 }
 
-/// The service's name as nft takes one: it may begin with a digit and have hyphens there, here not (nft(8), "Lexical
+/// A table's name after the service's, which may begin with a digit and have hyphens. nft takes neither (nft(8), "Lexical
 /// conventions").
 fn table(service: &str) -> String {
     format!("ztgate_{}", service.replace('-', "_"))
@@ -211,7 +211,7 @@ mod tests {
         for (whereabouts, mends) in [
             (
                 Whereabouts::OtherMachine,
-                &["sudo nft 'table inet ztgate_dl {", "nc -vz -w 5 127.0.0.9 6800"][..],
+                &["`sudo nft 'table inet ztgate_dl {", "nc -vz -w 5 127.0.0.9 6800"][..],
             ),
             (
                 Whereabouts::OutsideOurContainer,
@@ -248,7 +248,7 @@ mod tests {
         ] {
             assert!(mend(address, gateway).contains(rule), "{}", mend(address, gateway));
         }
-        assert!(mend("192.0.2.9", Some("192.0.2.1")).contains("-LocalPort 6800 -RemoteAddress 192.0.2.1; "));
+        assert!(mend("192.0.2.9", Some("192.0.2.1")).contains("-LocalPort 6800 -RemoteAddress 192.0.2.1`; "));
         assert_eq!(address_towards("127.0.0.9".parse().unwrap()), Some(Ipv4Addr::LOCALHOST.into()));
         assert_eq!(table("my-dl-2"), "ztgate_my_dl_2");
     }
