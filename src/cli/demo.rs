@@ -26,7 +26,8 @@ pub struct DemoArgs {
 
 pub fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     super::run::log_to_stderr("ztgate=warn,ztgate::cli::reload=info");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().thread_name("ztgate-aside").build()?;
     runtime.block_on(serve(args))
 }
 

@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use crate::linux::terminal;
-use crate::model::MemberState;
+use crate::model::{MemberState, nearest};
 use crate::sync::DeviceView;
 
 use super::ask;
@@ -172,12 +172,12 @@ pub(super) fn find<'a>(devices: &'a [DeviceView], who: &str) -> Result<&'a Devic
         })
     });
     found.ok_or_else(|| {
-        let near = |name: &str| strsim::damerau_levenshtein(name, who);
         let words = devices.iter().flat_map(|device| {
             [device.name.as_ref().map(ToString::to_string), Some(device.member.to_string())]
         });
-        let nearest = words.flatten().min_by_key(|word| near(word)).filter(|word| near(word) <= 3);
-        let hint = nearest.map_or("see ztgate devices".to_owned(), |word| format!("did you mean {word}?"));
+        let words: Vec<String> = words.flatten().collect();
+        let meant = nearest(who, words.iter().map(String::as_str));
+        let hint = meant.map_or("see ztgate devices".to_owned(), |word| format!("did you mean {word}?"));
         format!("no device {who} here; {hint}")
     })
 }

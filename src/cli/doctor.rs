@@ -118,7 +118,10 @@ fn look(config: &Config, running: &anyhow::Result<Status>) -> anyhow::Result<Rep
                 config.services.iter().map(|s| (s.name.as_str(), addresses_of(&s.upstream))).collect();
             overlay_upstreams(&upstreams, &overlay)
         }),
-        Check::new("services", || config.services.iter().flat_map(|s| services::examine(s)).collect()),
+        Check::new("services", || {
+            let vantage = services::Vantage::here();
+            config.services.iter().flat_map(|service| services::examine(service, &vantage)).collect()
+        }),
         Check::new("wsl2", || {
             let uses = config.services.iter().any(|s| s.upstream.host == UpstreamHost::WindowsHost);
             wsl(windows::detect(), Path::new("/dev/net/tun").exists(), uses)
@@ -281,13 +284,17 @@ impl Report {
     }
 }
 
-/// A text from a column on, over several lines where a person reads it.
+/// A text from a column on, over several lines where a person reads it. What stands between backticks is typed, and so
+/// stays on one line, which a terminal folds by itself and still copies as one.
 pub(super) fn fill(text: &mut String, words: &str, column: usize, style: Style) {
     const WIDEST: usize = 100;
     let mut at = column;
+    let mut typed = false;
     for (i, word) in words.split(' ').enumerate() {
         let length = word.chars().count();
-        if i > 0 && style.terminal && at + 1 + length > WIDEST {
+        let breaks = style.terminal && !typed && at + 1 + length > WIDEST;
+        typed ^= word.matches('`').count() % 2 == 1;
+        if i > 0 && breaks {
             // Writing to a String cannot fail.
             let _ = write!(text, "\n{:column$}", "");
             at = column;
@@ -344,6 +351,12 @@ bad   node        does not answer
         let text = long.text(Style { terminal: true, colour: false });
         assert!(text.lines().count() > 1 && text.lines().all(|line| line.len() <= 100), "{text}");
         assert!(text.lines().skip(1).all(|line| line.starts_with(&" ".repeat(12))), "{text}");
+        let command = format!("`{}`", "one word ".repeat(20).trim_end());
+        let mend = format!("{} {command} and {}", "some words ".repeat(9), "more words ".repeat(9));
+        let typed = Report::of([Check::new("node", || vec![Finding::warn("amiss", mend)])]);
+        let text = typed.text(Style { terminal: true, colour: false });
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines.len() == 5 && lines.iter().any(|line| line.ends_with(&command)), "{text}");
     }
 
     #[test]

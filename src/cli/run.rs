@@ -29,7 +29,8 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().thread_name("ztgate-aside").build()?;
     runtime.block_on(serve(file, config))
 }
 

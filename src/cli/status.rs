@@ -17,7 +17,7 @@ use crate::notify::TargetStatus;
 
 use super::ask;
 use super::doctor::certificates::trust_page;
-use super::style::{Style, Tone, foreign};
+use super::style::{Style, Tone, foreign, reason};
 use super::time::span;
 
 #[derive(Debug, clap::Args)]
@@ -172,7 +172,7 @@ fn notify(target: &TargetStatus, now: Timestamp) -> String {
         let _ = write!(text, ", {} waiting", target.queued);
     }
     if let Some(failure) = &target.last_error {
-        let _ = write!(text, "; {}", foreign(&failure.why));
+        let _ = write!(text, "; {}", reason(&failure.why));
     }
     text
 }
@@ -377,4 +377,30 @@ fn services(status: &Status, style: Style) -> String {
 
 fn ago(then: Timestamp, now: Timestamp) -> String {
     span(now.duration_since(then).as_secs().max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::Failure;
+
+    #[test]
+    fn why_nothing_is_delivered_is_told_whole_and_cannot_drive_the_terminal() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let why = "TLS: invalid peer certificate: certificate expired: verification time 1763985600 (UNIX), \
+                   but certificate is not valid after 1763900000\x1b[2J\n";
+        let failure = Failure { time: now, why: why.to_owned(), times: 3 };
+        let target = TargetStatus {
+            url: "https://hooks.example".into(),
+            queued: 2,
+            last_error: Some(failure),
+            ..TargetStatus::default()
+        };
+        assert_eq!(notify_tone(&target), Tone::Odd);
+        assert_eq!(
+            notify(&target, now),
+            "https://hooks.example  nothing delivered yet, 2 waiting; TLS: invalid peer certificate: certificate \
+             expired: verification time 1763985600 (UNIX), but certificate is not valid after 1763900000?[2J?"
+        );
+    }
 }

@@ -33,7 +33,8 @@ pub(super) struct Publishing {
 impl Names {
     pub fn start(keeper: Keeper, publishing: Publishing) -> io::Result<Self> {
         let (stop, stopping) = oneshot::channel::<()>();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().thread_name("ztgate-aside").build()?;
         let work = move || {
             let Publishing { config, addresses, clock, status } = publishing;
             runtime.block_on(async {
@@ -49,7 +50,7 @@ impl Names {
             // A name that is just being looked up (getaddrinfo) is not waited for.
             runtime.shutdown_background();
         };
-        let thread = std::thread::Builder::new().name("names".to_owned()).spawn(work)?;
+        let thread = std::thread::Builder::new().name("ztgate-names".to_owned()).spawn(work)?;
         Ok(Self { stop, thread })
     }
 

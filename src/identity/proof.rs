@@ -59,7 +59,7 @@ impl Prover {
         )]
         let (early, verdicts) = unbounded_channel();
         let done = early.downgrade();
-        thread::Builder::new().name("prover".into()).stack_size(STACK).spawn(move || {
+        thread::Builder::new().name("ztgate-prover".into()).stack_size(STACK).spawn(move || {
             for (id, identity) in work {
                 let result = prove(id, &identity);
                 // Nobody listens any more: what is queued is of no use either.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 /// A process that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,6 +13,36 @@ pub struct Holder {
     pub pid: u32,
     /// Its short name (`comm`), which it may have chosen itself; control characters are replaced.
     pub command: String,
+}
+
+impl Holder {
+    /// As whom it works with files: the fourth number of `Uid` in proc_pid_status(5). `None` if it is gone.
+    pub fn user(&self) -> Option<u32> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        users.split_ascii_whitespace().nth(3)?.parse().ok()
+    }
+
+    /// The file system as the process sees it, with the mounts that it alone may have (proc_pid_root(5)).
+    pub fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.pid))
+    }
+
+    /// Whether its root is ours; not so in a container. Where we may not look, it is taken for ours.
+    pub fn shares_our_root(&self) -> bool {
+        let place = |path: &Path| fs::metadata(path).map(|root| (root.dev(), root.ino()));
+        match (place(&self.root()), place(Path::new("/"))) {
+            (Ok(its), Ok(ours)) => its == ours,
+            _ => true,
+        }
+    }
+}
+
+impl OpenSocket {
+    /// Whether other machines may reach it, too.
+    pub fn is_open_to_others(&self) -> bool {
+        !self.address.ip().to_canonical().is_loopback()
+    }
 }
 
 impl fmt::Display for Holder {
@@ -78,12 +110,10 @@ pub fn foreign_sockets(overlay: &[IpAddr], ours: &[u32]) -> Vec<OpenSocket> {
     found
 }
 
-/// The TCP sockets that listen at a port on other addresses than loopback's, where other machines may reach them.
-pub fn open_to_others(port: u16) -> Vec<OpenSocket> {
+/// The TCP sockets that listen at a port, on whichever address.
+pub fn listening_at(port: u16) -> Vec<OpenSocket> {
     let holders = holders();
-    let found = sockets(Protocol::Tcp)
-        .into_iter()
-        .filter(|socket| socket.address.port() == port && !socket.address.ip().to_canonical().is_loopback());
+    let found = sockets(Protocol::Tcp).into_iter().filter(|socket| socket.address.port() == port);
     found
         .map(|socket| OpenSocket {
             protocol: Protocol::Tcp,
@@ -171,7 +201,7 @@ fn holders() -> HashMap<u64, Holder> {
     found
 }
 
-fn socket_inode(link: &std::path::Path) -> Option<u64> {
+fn socket_inode(link: &Path) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
@@ -226,15 +256,22 @@ mod tests {
 
     #[test]
     fn only_what_listens_beyond_loopback_is_open_to_others() {
-        let wildcard = TcpListener::bind("0.0.0.0:0").unwrap();
-        let port = wildcard.local_addr().unwrap().port();
-        let found = open_to_others(port);
-        assert_eq!(
-            found.iter().map(|socket| socket.address).collect::<Vec<_>>(),
-            [wildcard.local_addr().unwrap()]
-        );
-        let loopback = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert_eq!(open_to_others(loopback.local_addr().unwrap().port()), []);
+        for (at, open) in [("0.0.0.0:0", true), ("127.0.0.1:0", false), ("[::1]:0", false)] {
+            let listener = TcpListener::bind(at).unwrap();
+            let address = listener.local_addr().unwrap();
+            let found = listening_at(address.port());
+            let found = found.iter().map(|socket| (socket.address, socket.is_open_to_others()));
+            assert_eq!(found.collect::<Vec<_>>(), [(address, open)]);
+        }
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_user_and_its_root() {
+        let own = Holder { pid: std::process::id(), command: "it".into() };
+        let owner = fs::metadata("/proc/self").unwrap().uid();
+        assert_eq!(own.user(), Some(owner));
+        assert!(own.shares_our_root() && own.root().join("proc").is_dir());
+        assert_eq!(Holder { pid: 0, ..own }.user(), None, "there is no such process");
     }
 
     #[cfg(target_endian = "little")]

@@ -7,6 +7,7 @@
 pub mod capabilities;
 pub mod children;
 pub mod clock;
+pub mod container;
 pub mod files;
 pub mod holder;
 pub mod interfaces;

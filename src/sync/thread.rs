@@ -22,8 +22,11 @@ impl RosterTask {
     /// # Errors
     /// The system gives no thread.
     pub fn start(self) -> std::io::Result<RosterThread> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(ASIDE).build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("ztgate-aside")
+            .max_blocking_threads(ASIDE)
+            .build()?;
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             runtime.block_on(async {

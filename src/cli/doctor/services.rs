@@ -1,20 +1,23 @@
 //! The checks of services whose kind knows how they should be set up: what the service says of itself, who else reaches
 //! it, and whether the folders that the configuration names are there.
 
-use std::net::{IpAddr, UdpSocket};
-use std::path::PathBuf;
+mod folders;
+mod reach;
+mod whereabouts;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 
+use self::reach::About;
+pub use self::whereabouts::Vantage;
+use self::whereabouts::{Seen, Whereabouts};
 use super::{Finding, addresses_of};
 use crate::cli::style::reason;
-use crate::config::{Service, Setting, Upstream, UpstreamHost};
-use crate::linux::holder::{self, OpenSocket};
+use crate::config::{Service, Setting, Upstream};
 use crate::linux::secret::SecretError;
-use crate::linux::wsl;
 use crate::outbound::{CallError, Server};
 use crate::routes::{self, ClientTls, OpenError};
 use crate::services::{Exam, Remark};
@@ -24,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of an answer.
 const LONGEST: usize = 1 << 20;
 
-/// What is to be said of a service; nothing if its kind knows of nothing.
-pub fn examine(service: &Service) -> Vec<Finding> {
+/// What is to be said of a service, seen from there; nothing if its kind knows of nothing.
+pub fn examine(service: &Service, vantage: &Vantage) -> Vec<Finding> {
     let name = service.name.as_str();
     let room = match routes::room(service) {
         Ok(room) => room,
@@ -40,22 +43,26 @@ pub fn examine(service: &Service) -> Vec<Finding> {
     if exams.is_empty() {
         return Vec::new();
     }
-    let here = is_here(&service.upstream);
-    let mut findings = match ask(service, exams) {
+    let word = ask(service, exams, vantage);
+    let seen = Seen::of(&service.upstream, addresses_of(&service.upstream), word.is_ok());
+    let whereabouts = Whereabouts::of(&service.upstream.host, &seen, vantage);
+    let mut findings = match word {
         Ok(remarks) => remarks.into_iter().map(|remark| finding(name, remark)).collect(),
         Err(mute) => vec![Finding::bad(
             format!("{name} cannot be asked how it is set up: {}", reason(&mute.why())),
             mute.mend(name),
         )],
     };
-    if here {
-        let open = holder::open_to_others(service.upstream.port);
-        let mend = service.kind.keeps_to_itself.unwrap_or("bind it to 127.0.0.1");
-        findings.extend(reached_past(name, &open, mend));
-    }
-    for (_, setting) in &service.settings {
+    let about = About {
+        service: name,
+        port: service.upstream.port,
+        keeps_to_itself: service.kind.keeps_to_itself.unwrap_or("bind it to 127.0.0.1"),
+        has_secret: service.settings.iter().any(|(_, setting)| matches!(setting, Setting::Secret(_))),
+    };
+    findings.extend(reach::past_the_gateway(&about, &whereabouts, &seen));
+    for (key, setting) in &service.settings {
         if let Setting::Places(places) = setting {
-            findings.extend(folders(name, places, here));
+            findings.extend(folders::look(name, key, places, &whereabouts));
         }
     }
     findings
@@ -95,8 +102,8 @@ impl Mute {
 }
 
 /// Asks everything, until something has no answer.
-fn ask(service: &Service, exams: Vec<Exam>) -> Result<Vec<Remark>, Mute> {
-    let server = server(&service.upstream)?;
+fn ask(service: &Service, exams: Vec<Exam>, vantage: &Vantage) -> Result<Vec<Remark>, Mute> {
+    let server = server(&service.upstream, vantage)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Mute::no_call)?;
     let mut remarks = Vec::new();
@@ -114,12 +121,8 @@ fn ask(service: &Service, exams: Vec<Exam>) -> Result<Vec<Remark>, Mute> {
 }
 
 /// The upstream, with the proof that it gives to requests of members.
-fn server(upstream: &Upstream) -> Result<Server, Mute> {
-    let host = match &upstream.host {
-        UpstreamHost::Address(address) => address.to_string(),
-        UpstreamHost::Name(name) => name.clone(),
-        UpstreamHost::WindowsHost => wsl::windows_host().map_err(Mute::no_call)?.to_string(),
-    };
+fn server(upstream: &Upstream, vantage: &Vantage) -> Result<Server, Mute> {
+    let host = vantage.host(&upstream.host).map_err(Mute::no_call)?;
     let tls = ClientTls::new(upstream).map_err(Mute::no_call)?;
     Server::proved(&host, upstream.port, tls.map(|tls| (tls.config, tls.name))).map_err(Mute::no_call)
 }
@@ -130,44 +133,6 @@ fn finding(service: &str, remark: Remark) -> Finding {
         Remark::Odd { what, mend } => Finding::warn(format!("{service} {what}"), mend),
         Remark::Bad { what, mend } => Finding::bad(format!("{service} {what}"), mend),
     }
-}
-
-/// Whether a service runs on this machine, where we can look at its ports and folders.
-fn is_here(upstream: &Upstream) -> bool {
-    let addresses = addresses_of(upstream);
-    // Only an address of this machine can be bound; it takes no port away from anybody.
-    let own = |address: &IpAddr| address.is_loopback() || UdpSocket::bind((*address, 0)).is_ok();
-    !addresses.is_empty() && addresses.iter().all(own)
-}
-
-/// The doors of a service of this machine that lead past the gateway, its rules and its log.
-fn reached_past(service: &str, open: &[OpenSocket], mend: &str) -> Option<Finding> {
-    let doors: Vec<String> = open.iter().map(|socket| socket.address.to_string()).collect();
-    let what = format!("{service} is reached past the gateway, too: it listens on {}", doors.join(" and "));
-    (!doors.is_empty()).then(|| Finding::warn(what, mend))
-}
-
-/// Whether the folders that are named are there.
-fn folders(service: &str, places: &[(String, PathBuf)], here: bool) -> Vec<Finding> {
-    if places.is_empty() {
-        return Vec::new();
-    }
-    if !here {
-        let what = format!("{service} runs on another machine, so its dirs cannot be looked at from here");
-        return vec![Finding::ok(what)];
-    }
-    let missing = places.iter().filter_map(|(name, path)| {
-        let shown = path.display();
-        let why = match std::fs::metadata(path) {
-            Ok(found) if found.is_dir() => return None,
-            Ok(_) => "is no folder".to_owned(),
-            Err(error) => format!("is not to be seen: {error}"),
-        };
-        let mend = format!("sudo mkdir -p {shown}, and give it to the user that {service} runs as");
-        Some(Finding::warn(format!("{service}'s dirs.{name}, {shown}, {why}"), mend))
-    });
-    let missing: Vec<Finding> = missing.collect();
-    if missing.is_empty() { vec![Finding::ok(format!("{service}'s dirs are all there"))] } else { missing }
 }
 
 #[cfg(test)]

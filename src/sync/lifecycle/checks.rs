@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::config::names::Names;
 use crate::config::{Config, devices};
-use crate::model::{Label, MemberId, MemberState};
+use crate::model::{Label, MemberId, MemberState, nearest};
 use crate::store::{Profile, StoredMember};
 use crate::sync::order::OrderError;
 
@@ -15,13 +15,10 @@ use super::{Desk, bearer};
 impl Desk<'_> {
     pub(super) fn not_waiting(&self, id: MemberId) -> OrderError {
         let waits = |member: &&StoredMember| member.state == MemberState::Pending;
-        let near = self.draft.next.members.iter().filter(waits).map(|member| member.id.to_string());
-        let meant = near
-            .map(|other| (strsim::damerau_levenshtein(&other, &id.to_string()), other))
-            .filter(|(distance, _)| *distance <= 2)
-            .min();
-        let hint = match meant {
-            Some((_, other)) => format!("did you mean {other}?"),
+        let waiting = self.draft.next.members.iter().filter(waits).map(|member| member.id.to_string());
+        let waiting: Vec<String> = waiting.collect();
+        let hint = match nearest(&id.to_string(), waiting.iter().map(String::as_str)) {
+            Some(other) => format!("did you mean {other}?"),
             None => "ztgate devices --pending lists who does.".to_owned(),
         };
         OrderError::declined(format!(
@@ -77,12 +74,9 @@ impl Desk<'_> {
         }
         let names = members.iter().filter_map(|member| member.profile.name.as_ref());
         let words = names.map(Label::to_string).chain(members.iter().map(|member| member.id.to_string()));
-        let meant = words
-            .map(|word| (strsim::damerau_levenshtein(&word, who), word))
-            .filter(|(distance, _)| *distance <= 2)
-            .min();
-        let hint = match meant {
-            Some((_, word)) => format!("; did you mean {word}?"),
+        let words: Vec<String> = words.collect();
+        let hint = match nearest(who, words.iter().map(String::as_str)) {
+            Some(word) => format!("; did you mean {word}?"),
             None => ": ztgate devices lists them".to_owned(),
         };
         Err(OrderError::declined(format!("no device {who} here{hint}")))

@@ -4,6 +4,7 @@
 mod model;
 mod property;
 mod spoken;
+mod strict;
 mod tricks;
 
 use std::path::Path;

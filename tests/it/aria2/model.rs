@@ -7,13 +7,14 @@
 pub enum Value {
     Text(Vec<u8>),
     Whole(i64),
-    Other,
+    Flag(bool),
+    Null,
     List(Vec<Value>),
     Dict(Vec<(Vec<u8>, Value)>),
 }
 
 /// A call that aria2 would run.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Run {
     pub method: String,
     /// What it took for its secret.
@@ -119,9 +120,9 @@ impl Parser<'_> {
             b'{' => self.dict(depth),
             b'[' => self.list(depth),
             b'"' => self.text().map(Value::Text),
-            b't' => self.word(b"rue"),
-            b'f' => self.word(b"alse"),
-            b'n' => self.word(b"ull"),
+            b't' => self.word(b"rue", Value::Flag(true)),
+            b'f' => self.word(b"alse", Value::Flag(false)),
+            b'n' => self.word(b"ull", Value::Null),
             b'-' => self.number().map(|number| Value::Whole(-number)),
             b'0'..=b'9' => {
                 self.at -= 1;
@@ -131,8 +132,8 @@ impl Parser<'_> {
         }
     }
 
-    fn word(&mut self, rest: &[u8]) -> Option<Value> {
-        rest.iter().all(|byte| self.next() == Some(*byte)).then_some(Value::Other)
+    fn word(&mut self, rest: &[u8], means: Value) -> Option<Value> {
+        rest.iter().all(|byte| self.next() == Some(*byte)).then_some(means)
     }
 
     fn digits(&mut self) -> Option<&[u8]> {

@@ -35,6 +35,19 @@ fn aria2() -> Option<Daemon> {
     Daemon::start(SECRET, &options)
 }
 
+/// What the property knows nothing of would be an unknown method to it, and refused without a look.
+#[tokio::test]
+async fn the_property_knows_each_method_that_aria2_has() {
+    let Some(aria2) = aria2() else { return };
+    let told = aria2.call("system.listMethods", json!([])).await;
+    let mut told: Vec<&str> =
+        told.as_array().unwrap().iter().map(|method| method.as_str().unwrap()).collect();
+    let mut known = [&property::METHODS.concat()[..], &["system.multicall"]].concat();
+    told.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(known, told);
+}
+
 #[tokio::test]
 async fn what_aria2_reads_in_a_way_of_its_own_never_reaches_it() {
     let Some(aria2) = aria2() else { return };

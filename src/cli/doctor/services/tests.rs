@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -13,6 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use super::*;
 use crate::cli::doctor::Grade;
 use crate::config::{self, Config};
+use crate::linux::wsl::NoWindowsHost;
 
 /// A real aria2 that is gone with the test, and its port.
 struct Aria2(Child, u16);
@@ -72,9 +73,16 @@ fn config(folder: &Path, upstream: &str, lines: &str) -> Config {
     config::load(&file).unwrap()
 }
 
-/// Each finding as `grade what -> mend`, cut to what tells them apart.
+/// A Linux like any other, whatever these tests run on.
+const PLAIN: Vantage = Vantage { in_container: false, windows_host: Err(NoWindowsHost::NotWsl) };
+
+/// Each finding as `grade what`, cut to what tells them apart.
 fn found(config: &Config) -> String {
-    let findings = examine(&config.services[0]);
+    found_from(&PLAIN, config)
+}
+
+fn found_from(vantage: &Vantage, config: &Config) -> String {
+    let findings = examine(&config.services[0], vantage);
     let told = findings.iter().map(|finding| {
         let grade = match finding.grade {
             Grade::Ok => "ok",
@@ -93,7 +101,7 @@ fn found(config: &Config) -> String {
 /// That the first finding tells why there is no answer, and what to do.
 #[track_caller]
 fn cannot_be_asked(config: &Config, why: &str, mend: &str) {
-    let findings = examine(&config.services[0]);
+    let findings = examine(&config.services[0], &PLAIN);
     let Finding { grade, what, mend: told } = &findings[0];
     assert!(what.starts_with("dl cannot be asked how it is set up: ") && what.contains(why), "{what}");
     assert!(*grade == Grade::Bad && told.as_ref().is_some_and(|told| told.contains(mend)), "{told:?}");
@@ -203,20 +211,47 @@ fn tls_that_cannot_be_spoken_is_one_finding() {
 }
 
 #[test]
-fn the_windows_host_is_asked_for_where_there_is_one() {
-    // Around WSL2 there is one, and who listens on it is not ours to know.
-    if wsl::detect().is_some() {
-        return;
-    }
+fn an_aria2_on_windows_is_asked_where_wsl2_says_that_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let dirs = "dirs = { films = \"/srv/films\" }";
-    let config = config(folder.path(), "http://windows-host:6800", dirs);
+    let folder = folder.path();
+    let Some(aria2) = aria2(folder, &["--rpc-secret=s3cret"]) else { return };
+    let lines = "secret_file = \"secret\"\ndirs = { films = \"D:/films\" }";
+    let config = config(folder, &format!("http://windows-host:{}", aria2.1), lines);
+    let from = |windows_host: Result<&str, NoWindowsHost>| {
+        let windows_host = windows_host.map(|address| address.parse().unwrap());
+        found_from(&Vantage { windows_host, ..PLAIN }, &config)
+    };
+    insta::assert_snapshot!(from(Ok("127.0.0.1")), @r"
+    ok dl takes the secret of secret_file (version VERSION)
+    warn dl runs on Windows, whose ports cannot be seen from here
+    warn dl's dirs cannot be looked at from here: it runs on Windows
+    ");
+    for no in [NoWindowsHost::NotWsl, NoWindowsHost::Mode, NoWindowsHost::NoRoute] {
+        let expected = format!("bad dl cannot be asked how it is set up: {no}");
+        assert_eq!(from(Err(no)), expected);
+    }
     cannot_be_asked(&config, "this is no WSL2; write the upstream's address", "mend that in service.dl");
-    let told = found(&config);
-    assert!(
-        told.ends_with("ok dl runs on another machine, so its dirs cannot be looked at from here"),
-        "{told}"
-    );
+}
+
+#[test]
+fn a_real_aria2s_folders_are_looked_at_with_its_eyes() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let Some(aria2) = aria2(folder, &["--rpc-secret=s3cret"]) else { return };
+    std::fs::create_dir(folder.join("films")).unwrap();
+    let (films, none) = (folder.join("films"), folder.join("none"));
+    let dirs = |dirs: String| format!("secret_file = \"secret\"\ndirs = {{ {dirs} }}");
+    let there = config(folder, &aria2.http(), &dirs(format!("films = {films:?}")));
+    assert!(found(&there).ends_with("\nok dl's dirs are all there"), "{}", found(&there));
+    let missing = config(folder, &aria2.http(), &dirs(format!("films = {films:?}, none = {none:?}")));
+    let findings = examine(&missing.services[0], &PLAIN);
+    let Some(Finding { grade: Grade::Warn, what, mend: Some(mend) }) = findings.last() else {
+        panic!("{findings:?}")
+    };
+    let user = std::fs::metadata(folder).unwrap().uid();
+    let user = crate::linux::users::name(user).unwrap_or(user.to_string());
+    assert_eq!(*what, format!("dl's dirs.none, {}, is not there", none.display()));
+    assert_eq!(*mend, format!("sudo install -d -o {user} {}", none.display()));
 }
 
 #[test]
@@ -232,28 +267,5 @@ fn what_cannot_be_asked_is_one_finding() {
          upstream = \"http://127.0.0.1:1\"\nallow = [\"*\"]\n",
         &[],
     );
-    assert_eq!(examine(&plain.unwrap().services[0]), [], "a kind that knows of nothing is not asked");
-}
-
-#[test]
-fn folders_are_looked_at_where_the_service_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let there = |name: &str| (name.to_owned(), folder.path().join(name));
-    std::fs::create_dir(folder.path().join("films")).unwrap();
-    std::fs::write(folder.path().join("file"), "").unwrap();
-    let grades = |places: &[(String, PathBuf)], here| {
-        folders("dl", places, here).iter().map(|finding| finding.grade).collect::<Vec<_>>()
-    };
-    assert_eq!(grades(&[], true), []);
-    assert_eq!(grades(&[there("films")], true), [Grade::Ok]);
-    assert_eq!(grades(&[there("films"), there("file"), there("none")], true), [Grade::Warn, Grade::Warn]);
-    assert_eq!(grades(&[there("none")], false), [Grade::Ok]);
-}
-
-#[test]
-fn only_this_machines_own_addresses_are_here() {
-    let upstream =
-        |host: &str| Upstream { tls: None, host: UpstreamHost::Address(host.parse().unwrap()), port: 6800 };
-    assert!(is_here(&upstream("127.0.0.1")) && is_here(&upstream("::1")));
-    assert!(!is_here(&upstream("192.0.2.1")), "TEST-NET-1 is nobody's");
+    assert_eq!(examine(&plain.unwrap().services[0], &PLAIN), [], "a kind that knows of nothing is not asked");
 }
