@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Label, MemberId, NetworkId, TlsVersion, Zone};
 use crate::services::Kind;
 
-use super::{Dns, Nameserver, Notify, Publish};
+use super::{Dns, LinkPaths, Nameserver, Notify, Publish};
 
 /// A whole, valid configuration: `ztgate.toml` and the `policy` folder beside it.
 #[derive(Clone, Debug)]
@@ -147,6 +147,8 @@ pub struct Service {
     pub allow: Vec<Grant>,
     /// Whose pages may use it beside its own: each as browsers write it in `Origin`.
     pub allow_origins: Vec<Box<str>>,
+    /// Where links from elsewhere lead.
+    pub links: LinkPaths,
     /// Names work over plain HTTP too. True unless said.
     pub plain_http: bool,
     /// Pass on the service's own `Strict-Transport-Security` (RFC 6797). False unless said; never with `plain_http`.

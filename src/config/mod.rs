@@ -8,6 +8,7 @@ pub mod devices;
 mod dns;
 mod gateway;
 mod kind;
+mod links;
 pub mod names;
 mod nameserver;
 mod notify;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use checked::*;
 pub use dns::{DNS_PORT, Dns};
+pub use links::LinkPaths;
 pub use nameserver::{Nameserver, PublicName, Publish, TsigAlgorithm, TsigKey, UpdateServer};
 pub use notify::{Notify, NotifyEvent, NotifyUrl, Ntfy, UnknownEvent, Webhook};
 pub use problem::Problems;

@@ -9,7 +9,7 @@ use crate::services::Kind;
 
 use super::read::{Item, Keys, Report, Section, Spot, quote};
 use super::words::{self, label};
-use super::{Grant, Service, Upstream, UpstreamHost, kind, origins, upstream};
+use super::{Grant, LinkPaths, Service, Upstream, UpstreamHost, kind, links, origins, upstream};
 
 /// Names of the zone that the gateway itself answers, now or later.
 const RESERVED: [&str; 5] = ["gate", "localhost", "ns", "trust-probe", "ztgate"];
@@ -25,6 +25,7 @@ const KEYS: Keys<'_> = Keys {
         "allow",
         "aliases",
         "allow_origins",
+        "links",
         "plain_http",
         "http1_only",
         "min_tls",
@@ -55,6 +56,8 @@ const KEYS: Keys<'_> = Keys {
         ("who", "allow"),
         ("origins", "allow_origins"),
         ("cors", "allow_origins"),
+        ("allow_links", "links"),
+        ("link_paths", "links"),
     ],
 };
 
@@ -128,6 +131,7 @@ fn read_one(
         kind.map_or_else(Vec::new, |kind| kind::read_settings(section, kind, around.folder, report));
     let allow_origins =
         section.get("allow_origins").map_or_else(Vec::new, |item| origins::read(&item, report));
+    let links = section.get("links").map_or_else(LinkPaths::default, |item| links::read(&item, report));
     let plain_http = section.flag("plain_http", true, report);
     let hsts = section.flag("hsts", false, report);
     if let Some(item) = section.get("hsts").filter(|_| hsts && plain_http) {
@@ -147,6 +151,7 @@ fn read_one(
         upstream: upstream?,
         allow,
         allow_origins,
+        links,
         line: section.spot.line,
     })
 }

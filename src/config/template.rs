@@ -63,6 +63,7 @@ const TAIL: &str = "
 # min_tls  = \"1.3\"                        # nothing older, where plain_http is false
 # allow    = [\"family\", \"c4c8812898\"]       # devices, owners, groups, member IDs; nobody else
 # allow_origins = [\"https://example.org\"]  # whose pages may use it beside its own; deploy/pages.md
+# links = [\"/share/*\"]                     # links from elsewhere lead to these and to \"/\" alone
 
 # Who is told when a new device knocks; deploy/notify.md has more:
 #

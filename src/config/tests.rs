@@ -156,7 +156,7 @@ allow = ["*"]
     ztgate.toml:11: service.nas.secret: unknown key
       hint: did you mean "secret_file"?
     ztgate.toml:12: service.nas.wibble: unknown key
-      hint: known here: kind, upstream, pin, ca, allow, aliases, allow_origins, plain_http, http1_only, min_tls, extra_ports, hsts
+      hint: known here: kind, upstream, pin, ca, allow, aliases, allow_origins, links, plain_http, http1_only, min_tls, extra_ports, hsts
     "#);
 }
 

@@ -31,12 +31,14 @@ pub enum Asked<'a> {
     Service { name: &'a str, title: &'a str },
 }
 
-/// Where the page is from that asked, as far as `allow_origins` could list it.
+/// Where the page is from that asked, and what the configuration would list to let it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Elsewhere {
     Origin(Box<str>),
     /// It hides that: its origin is `null`.
     Nowhere,
+    /// It is not that page, but the link: none from elsewhere leads there. With what `links` would list, if it can.
+    Link(Option<Box<str>>),
 }
 
 /// One refusal.
@@ -243,6 +245,17 @@ mod tests {
         assert!(html.contains(&format!("<a class=\"button\" href=\"{url}\">")), "{html}");
         let json = RefusalPage { over_https: Some(url), ..hiding }.json();
         assert!(json.contains(&format!("open {url} instead")), "{json}");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_names_the_entry_that_would_let_it() {
+        let link = Elsewhere::Link(Some("/share/*".into()));
+        let html = RefusalPage { from: Some(&link), ..example(RefusalCode::CrossSite) }.html();
+        assert!(html.contains("Links do not lead here") && html.contains("address bar"), "{html}");
+        assert!(html.contains("links = [&quot;/share/*&quot;]"), "{html}");
+        let odd = RefusalPage { from: Some(&Elsewhere::Link(None)), ..example(RefusalCode::CrossSite) };
+        assert!(!odd.html().contains("links = ["), "there is no entry that would");
+        assert!(odd.json().contains("links of [service.films]"), "{}", odd.json());
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! over HTTPS and to localhost only), and `Referer`, which a page can leave out but not forge. A client that says none of
 //! these is no browser: curl, a television's app, rclone, Finder, Explorer. Nothing here looks at `User-Agent`.
 
-use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri};
 
+use crate::config::LinkPaths;
 use crate::model::{Lane, WebOrigin};
 use crate::portal::Elsewhere;
 use crate::routes::Origins;
@@ -25,7 +26,7 @@ const AHEAD: [HeaderName; 4] = [
     HeaderName::from_static("x-moz"),
 ];
 
-/// Longer than any that names a host (RFC 1035, section 2.3.4).
+/// Longer than any origin that names a host (RFC 1035, section 2.3.4), and than most addresses.
 const LONGEST_SHOWN: usize = 300;
 
 /// What the rules look at.
@@ -46,6 +47,8 @@ pub struct Asking<'a> {
 pub enum Links {
     /// Lead there: a link that fills the whole tab.
     Lead,
+    /// Not even that: the service says where links lead, and not there.
+    LeadElsewhere,
     /// Nothing. What is asked there is an action.
     Closed,
     /// Nothing, save that the name's own pages of the other lane may ask it.
@@ -74,17 +77,23 @@ pub enum Foreign<'a> {
     Origin(&'a str),
     #[error("a page from elsewhere asks, and does not say from where")]
     Unnamed,
+    #[error("a link from elsewhere leads here, and `links` of this service does not list it")]
+    Link,
 }
 
 impl Foreign<'_> {
-    /// What `allow_origins` would have to list, if it can.
-    pub fn elsewhere(&self) -> Option<Elsewhere> {
+    /// Where it is from, with what the configuration would have to list, if it can. `asked` is what was asked for.
+    pub fn elsewhere(&self, asked: &Uri) -> Option<Elsewhere> {
         match self {
             Self::Origin(origin) => {
                 let read = WebOrigin::parse(origin).filter(|_| origin.len() <= LONGEST_SHOWN)?;
                 (read.as_browsers_write() == *origin).then(|| Elsewhere::Origin((*origin).into()))
             }
             Self::Nowhere => Some(Elsewhere::Nowhere),
+            Self::Link => {
+                let entry = LinkPaths::entry_for(asked.path(), asked.query());
+                Some(Elsewhere::Link(entry.filter(|entry| entry.len() <= LONGEST_SHOWN).map(Into::into)))
+            }
             Self::Malformed | Self::Unnamed => None,
         }
     }
@@ -231,22 +240,20 @@ impl<'a> Asking<'a> {
         {
             return Ok(passage);
         }
-        let leads = || {
-            // Not `iframe`, `frame`, `object` or `embed`: a page in a frame is clicked without being seen.
-            self.only(&MODE) == Header::Is("navigate") && self.only(&DEST) == Header::Is("document")
-        };
+        // Not `iframe`, `frame`, `object` or `embed`: a page in a frame is clicked without being seen.
+        let fills_a_tab =
+            || self.only(&MODE) == Header::Is("navigate") && self.only(&DEST) == Header::Is("document");
+        let is_link = self.reads() && !self.is_ahead() && fills_a_tab();
+        let ours = |lane| matches!(self.referers(origins, lane), Referers::Ours);
         let passes = self.reads()
             && match links() {
+                Links::Lead if is_link => true,
+                Links::LeadElsewhere if is_link && !ours(self.lane) => return Err(Foreign::Link),
+                Links::LeadElsewhere if is_link => true,
                 // It fills no tab. The service's own pages may have it fetched, and are told by what they cannot forge.
-                Links::Lead if self.is_ahead() => {
-                    matches!(self.referers(origins, self.lane), Referers::Ours)
-                }
-                Links::Lead => leads(),
+                Links::Lead | Links::LeadElsewhere => self.is_ahead() && ours(self.lane),
                 Links::Closed => false,
-                Links::OwnPages => {
-                    let whose = self.referers(origins, Lane::Http);
-                    *self.method == Method::GET && matches!(whose, Referers::Ours)
-                }
+                Links::OwnPages => *self.method == Method::GET && ours(Lane::Http),
             };
         match from {
             _ if passes => Ok(Passage::Goes { reader: None }),
@@ -265,17 +272,24 @@ impl<'a> Asking<'a> {
         let passage = allowed(from)?;
         let is_safe = self.reads() || *self.method == Method::OPTIONS;
         // A page names itself in `Origin` wherever it does more than read, and then nothing else has to be looked at.
-        if from.is_some() || is_safe && self.lane == Lane::Https {
+        if from.is_some() {
             return Ok(passage);
         }
         match self.referers(origins, self.lane) {
+            Referers::Foreign(_) if is_safe && self.lane == Lane::Https => {
+                let is_closed = self.reads() && links() == Links::LeadElsewhere;
+                if is_closed { Err(Foreign::Link) } else { Ok(passage) }
+            }
             Referers::Foreign(why) if !is_safe => Err(why),
             // What fills a tab or a frame says so, and no page can make anything else say it (W3C Upgrade Insecure
             // Requests, section 3.2.1). Whether it is a frame it does not say.
             Referers::Foreign(why) if self.reads() => {
                 let fills = self.only(&header::UPGRADE_INSECURE_REQUESTS) == Header::Is("1");
-                let leads = fills && !self.is_ahead();
-                if leads && links() == Links::Lead { Ok(passage) } else { Err(why) }
+                match links() {
+                    Links::Lead if fills && !self.is_ahead() => Ok(passage),
+                    Links::LeadElsewhere if fills && !self.is_ahead() => Err(Foreign::Link),
+                    _ => Err(why),
+                }
             }
             _ => Ok(passage),
         }

@@ -120,7 +120,7 @@ fn judge<B>(connection: &Rc<Connection>, request: &Request<B>, entry: &mut Entry
     let passage = origin::judge(asking, origins, || links(target, request)).map_err(|foreign| {
         Refusal::because(RefusalCode::CrossSite, foreign.to_string())
             .for_service(target)
-            .by_page_of(foreign.elsewhere())
+            .by_page_of(foreign.elsewhere(request.uri()))
     })?;
     let reader = match passage {
         Passage::Goes { reader: Some(origin) } => Reader::Page(origin.clone()),
@@ -148,7 +148,13 @@ fn links<B>(target: &Target, request: &Request<B>) -> Links {
         Target::Service(route) => {
             let talks =
                 |method, is_socket| matches!(route.room.receive(method, path, is_socket), Reception::Talk(_));
-            if talks(&Method::POST, false) || talks(&Method::GET, true) { Links::Closed } else { Links::Lead }
+            if talks(&Method::POST, false) || talks(&Method::GET, true) {
+                Links::Closed
+            } else if route.service.links.lead_to(path, request.uri().query()) {
+                Links::Lead
+            } else {
+                Links::LeadElsewhere
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod heavy;
 mod household;
 mod http2;
 mod lifecycle;
+mod links;
 mod nameserver;
 mod origins;
 mod ports;

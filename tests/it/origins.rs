@@ -9,8 +9,7 @@ use ztgate::model::RefusalCode;
 
 use crate::websockets::{chat, handshake};
 use crate::world::upstream::says;
-use crate::world::wire::Wire;
-use crate::world::{Live, World, echo};
+use crate::world::{Live, Wire, World, echo};
 
 const LISTS: &str = "allow_origins = [\"https://ariang.example\"]";
 

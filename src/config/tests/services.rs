@@ -243,6 +243,34 @@ fn an_origin_that_no_browser_would_send_is_no_line_that_never_matches() {
 }
 
 #[test]
+fn links_lead_to_addresses_as_browsers_send_them() {
+    let service = |lines: &str| {
+        let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.nas]\n";
+        format!("{head}upstream = \"http://127.0.0.1:5000\"\nallow = [\"*\"]\n{lines}\n")
+    };
+    let wrong = "links = [\n\"share\",\n\"https://nas.home.arpa/share/*\",\n\"/a/*/b\",\n\"/a/../b\",\n]";
+    insta::assert_snapshot!(said(&service(wrong), &[]), @r#"
+    ztgate.toml:7: service.nas.links: "share" does not begin with a slash
+      hint: write "/share"
+    ztgate.toml:8: service.nas.links: "https://nas.home.arpa/share/*" does not begin with a slash
+      hint: write "/share/*"
+    ztgate.toml:9: service.nas.links: "/a/*/b" has a * that is not its end
+      hint: write it like "/share/*", or "/watch?v=*"
+    ztgate.toml:10: service.nas.links: "/a/../b" can be taken for another path, so links never lead there
+      hint: leave out "//", ".", "..", ";", "\" and their escapes
+    "#);
+    insta::assert_snapshot!(said(&service("links = false"), &[]), @"ztgate.toml:6: service.nas.links: expected a list of names, found true or false");
+    insta::assert_snapshot!(said(&service("link_paths = []"), &[]), @r#"
+    ztgate.toml:6: service.nas.link_paths: unknown key
+      hint: did you mean "links"?
+    "#);
+    let leads = |lines: &str| from_text(&service(lines), &[]).unwrap().services[0].links.lead_to("/a", None);
+    for (lines, expected) in [("", true), ("links = [\"/a\"]", true), ("links = []", false)] {
+        assert_eq!(leads(lines), expected, "{lines}");
+    }
+}
+
+#[test]
 fn a_port_of_a_services_own_is_none_of_the_gateways() {
     let service = |ports: &str| {
         let head = "network = \"5e02d9cb41c0ffee\"\nzone = \"home.arpa\"\n[service.dl]\n";

@@ -154,44 +154,7 @@ pub(super) fn words(page: &RefusalPage<'_>) -> Words {
              with the code and request number.",
             None,
         ),
-        RefusalCode::CrossSite => {
-            let (next, listed) = match service.zip(page.from) {
-                Some((service, Elsewhere::Origin(origin))) => {
-                    let next = format!(
-                        "Close the page that did it, unless you wanted this. If that page is to use this service, the person \
-                         in charge lists {origin} in allow_origins of [service.{service}] in ztgate.toml."
-                    );
-                    (next, Some(&**origin))
-                }
-                Some((service, Elsewhere::Nowhere)) => {
-                    let own = page.over_https.map(|url| {
-                        format!(" If it was a page of this very service, open {url} instead: there the browser says so.")
-                    });
-                    let next = format!(
-                        "Close the page that did it, unless you wanted this.{} If it is an app that is to use this service, the \
-                         person in charge lists null in allow_origins of [service.{service}] in ztgate.toml, which also lets \
-                         in every other page that hides where it is from, and any page can.",
-                        own.unwrap_or_default()
-                    );
-                    (next, Some("null"))
-                }
-                None => {
-                    let next = "If you wanted this, type the service's address into the address bar yourself. If not, close the \
-                                page that did it.";
-                    (next.to_owned(), None)
-                }
-            };
-            let said = match page.from {
-                Some(Elsewhere::Nowhere) => {
-                    "A page that hides where it is from tried to use this service in your name, so the gateway stopped it."
-                }
-                _ => {
-                    "A page of another site tried to use this service in your name, so the gateway stopped it."
-                }
-            };
-            let line = listed.map(|origin| format!("allow_origins = [\"{origin}\"]"));
-            tell(Tone::Stop, "Another site asked for this", said, &next, line)
-        }
+        RefusalCode::CrossSite => cross_site(page.from.zip(service), page.over_https),
         RefusalCode::NotOffered => tell(
             Tone::Stop,
             "Not offered here",
@@ -235,4 +198,64 @@ pub(super) fn words(page: &RefusalPage<'_>) -> Words {
             Some("ztgate doctor".into()),
         ),
     }
+}
+
+/// Of what a page of another site asked for: of which one, of which service.
+fn cross_site(from: Option<(&Elsewhere, &str)>, over_https: Option<&str>) -> Words {
+    const TITLE: &str = "Another site asked for this";
+    const CLOSE: &str = "Close the page that did it, unless you wanted this.";
+    let (title, said, next, command) = match from {
+        Some((Elsewhere::Origin(origin), service)) => (
+            TITLE,
+            "A page of another site tried to use this service in your name, so the gateway stopped it.",
+            format!(
+                "{CLOSE} If that page is to use this service, the person in charge lists {origin} in allow_origins of \
+                 [service.{service}] in ztgate.toml."
+            ),
+            Some(format!("allow_origins = [\"{origin}\"]")),
+        ),
+        Some((Elsewhere::Nowhere, service)) => {
+            let own = over_https.map(|url| {
+                format!(" If it was a page of this very service, open {url} instead: there the browser says so.")
+            });
+            let own = own.unwrap_or_default();
+            (
+                TITLE,
+                "A page that hides where it is from tried to use this service in your name, so the gateway stopped it.",
+                format!(
+                    "{CLOSE}{own} If it is an app that is to use this service, the person in charge lists null in \
+                     allow_origins of [service.{service}] in ztgate.toml, which also lets in every other page that hides \
+                     where it is from, and any page can."
+                ),
+                Some("allow_origins = [\"null\"]".to_owned()),
+            )
+        }
+        Some((Elsewhere::Link(entry), service)) => (
+            "Links do not lead here",
+            "A link of another site led to this address of the service, and may not, so the gateway stopped it.",
+            format!(
+                "If you know where it leads and wanted that, type the address into the address bar yourself, or begin at the \
+                 service's first page. {}",
+                match entry {
+                    Some(entry) => format!(
+                        "If links from elsewhere are to lead here, the person in charge adds \"{entry}\" to links of \
+                         [service.{service}] in ztgate.toml."
+                    ),
+                    None => format!(
+                        "The person in charge lists in links of [service.{service}] in ztgate.toml where links lead."
+                    ),
+                }
+            ),
+            entry.as_ref().map(|entry| format!("links = [\"{entry}\"]")),
+        ),
+        None => (
+            TITLE,
+            "A page of another site tried to use this service in your name, so the gateway stopped it.",
+            "If you wanted this, type the service's address into the address bar yourself. If not, close the page that did \
+             it."
+            .to_owned(),
+            None,
+        ),
+    };
+    Words { tone: Tone::Stop, title, said: said.to_owned(), next, command, again: false }
 }

@@ -49,6 +49,7 @@ fn outcome_at(host: &str, lane: Lane, method: &str, lines: &str, is_websocket: b
         Err(Foreign::Malformed) => "refused: malformed".to_owned(),
         Err(Foreign::Nowhere) => "refused: nowhere".to_owned(),
         Err(Foreign::Unnamed) => "refused: unnamed".to_owned(),
+        Err(Foreign::Link) => "refused: link".to_owned(),
         Err(Foreign::Origin(origin)) => format!("refused: {origin}"),
     }
 }
@@ -274,6 +275,41 @@ fn links_lead_nowhere_where_something_is_done() {
     assert_eq!(outcome(Http, "GET", old, false, Links::Closed), "refused: http://evil.example");
 }
 
+#[test]
+fn where_a_service_says_where_links_lead_they_lead_nowhere_else() {
+    const LINK: &str = "Sec-Fetch-Site: cross-site | Sec-Fetch-Mode: navigate | Sec-Fetch-Dest: document";
+    const OLD: &str = "Upgrade-Insecure-Requests: 1";
+    for (lane, lines, becomes) in [
+        (Https, format!("{LINK} | Referer: https://evil.example/"), "refused: link"),
+        (Https, LINK.to_owned(), "refused: link"),
+        (Https, LINK.replace("cross-site", "same-site"), "refused: link"),
+        (Https, LINK.replace("document", "iframe"), "refused: unnamed"),
+        (Https, format!("{LINK} | Sec-Purpose: prefetch"), "refused: unnamed"),
+        (Https, LINK.replace("cross-site", "none"), "goes"),
+        (Https, LINK.replace("cross-site", "same-origin"), "goes"),
+        // The service's own pages by another name, and those listed.
+        (Https, format!("{LINK} | Referer: https://notes.home.arpa/"), "goes"),
+        (Https, format!("{LINK} | Referer: https://ariang.example/"), "goes"),
+        (Https, format!("{LINK} | Referer: http://wiki.home.arpa/"), "refused: link"),
+        // Browsers that do not say.
+        (Https, format!("{OLD} | Referer: https://evil.example/"), "refused: link"),
+        (Https, "Referer: https://evil.example/".to_owned(), "refused: link"),
+        (Https, format!("{OLD} | Referer: https://wiki.home.arpa/"), "goes"),
+        (Https, OLD.to_owned(), "goes"),
+        (Http, format!("{OLD} | Referer: http://evil.example/"), "refused: link"),
+        (Http, "Referer: http://evil.example/".to_owned(), "refused: http://evil.example"),
+        (Http, format!("{OLD} | Referer: http://wiki.home.arpa/"), "goes"),
+        (Http, OLD.to_owned(), "goes"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let found = outcome(lane, method, &lines, false, Links::LeadElsewhere);
+            assert_eq!(found, becomes, "{lane:?} {method} {lines}");
+        }
+    }
+    let natives = "Referer: https://evil.example/";
+    assert_eq!(outcome(Https, "OPTIONS", natives, false, Links::LeadElsewhere), "goes");
+}
+
 /// Chromium 156 sends all of these for a page's speculation rules, whosever page it is.
 #[test]
 fn what_is_fetched_before_anybody_asked_is_no_link_and_no_typed_address() {
@@ -373,6 +409,7 @@ fn where_no_browser_says_the_page_is_told_by_origin_and_referer() {
 
 #[test]
 fn only_what_a_browser_would_write_is_offered_for_the_list() {
+    let asked = Uri::from_static("/");
     for (origin, offered) in [
         ("https://evil.example", true),
         ("http://evil.example:8080", true),
@@ -380,12 +417,21 @@ fn only_what_a_browser_would_write_is_offered_for_the_list() {
         ("https://Evil.example", false),
         ("https://evil.example:443", false),
     ] {
-        assert_eq!(Foreign::Origin(origin).elsewhere().is_some(), offered, "{origin}");
+        assert_eq!(Foreign::Origin(origin).elsewhere(&asked).is_some(), offered, "{origin}");
+    }
+    for (asked, entry) in [
+        ("/share/x", Some("/share/x")),
+        ("/watch?v=1", Some("/watch?*")),
+        ("/share/%2e%2e/x", None),
+        ("/share/\"x", None),
+    ] {
+        let told = Foreign::Link.elsewhere(&Uri::from_static(asked));
+        assert_eq!(told, Some(Elsewhere::Link(entry.map(Into::into))), "{asked}");
     }
     let long = format!("https://{}.example", "a".repeat(300));
-    assert_eq!(Foreign::Origin(&long).elsewhere(), None);
-    assert_eq!(Foreign::Nowhere.elsewhere(), Some(Elsewhere::Nowhere));
-    assert_eq!(Foreign::Unnamed.elsewhere(), None);
+    assert_eq!(Foreign::Origin(&long).elsewhere(&asked), None);
+    assert_eq!(Foreign::Nowhere.elsewhere(&asked), Some(Elsewhere::Nowhere));
+    assert_eq!(Foreign::Unnamed.elsewhere(&asked), None);
 }
 
 proptest! {
