@@ -64,6 +64,10 @@ fn info(value: &Bencode, written: &[u8]) -> Result<Torrent, Refusal> {
     if name.as_deref().is_some_and(|name| name.split(['/', '\\']).any(|part| part.starts_with('.'))) {
         return Err(hidden("torrent"));
     }
+    // aria2 divides by it, counts in 32 bits, and ends where that comes to nothing (bittorrent_helper.cc).
+    if value.number(b"piece length").is_some_and(|length| !(1..=MOST_A_PIECE).contains(&length)) {
+        return Err(Refusal::malformed("the torrent's pieces have no length that there is"));
+    }
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, written);
     let hash = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Torrent { name, hash })
@@ -80,8 +84,12 @@ const DEEPEST: usize = 50;
 /// Two bytes may be a value of 40 bytes in memory. Torrents of a hundred thousand files have as many.
 const MOST_VALUES: usize = 1 << 19;
 
+/// Bytes of a piece; aria2's own limit for those that it cuts itself (`--piece-length`, 1G).
+const MOST_A_PIECE: i64 = 1 << 30;
+
 enum Bencode<'a> {
-    Whole,
+    /// None if it does not fit, as no number of a torrent's does.
+    Whole(Option<i64>),
     Text(&'a [u8]),
     List(Vec<Self>),
     Dict {
@@ -100,9 +108,18 @@ impl Bencode<'_> {
         })
     }
 
+    /// A number that does not fit is none that aria2 could take, so it is told as the least.
+    fn number(&self, wanted: &[u8]) -> Option<i64> {
+        let Self::Dict { members, .. } = self else { return None };
+        members.iter().find_map(|(key, value)| match value {
+            Self::Whole(number) if *key == wanted => Some(number.unwrap_or(i64::MIN)),
+            _ => None,
+        })
+    }
+
     fn is_in_order(&self) -> bool {
         match self {
-            Self::Whole | Self::Text(_) => true,
+            Self::Whole(_) | Self::Text(_) => true,
             Self::List(items) => items.iter().all(Self::is_in_order),
             Self::Dict { in_order, .. } => *in_order,
         }
@@ -112,7 +129,7 @@ impl Bencode<'_> {
         match self {
             Self::Text(text) => judge(text),
             Self::List(items) => items.iter().try_for_each(|item| item.each_text(judge)),
-            Self::Whole | Self::Dict { .. } => Ok(()),
+            Self::Whole(_) | Self::Dict { .. } => Ok(()),
         }
     }
 }
@@ -131,7 +148,8 @@ impl<'a> Reader<'a> {
             b'i' => {
                 let number = self.until(b'e')?.strip_prefix(b"i")?;
                 let digits = number.strip_prefix(b"-").unwrap_or(number);
-                is_whole(digits).then_some(Bencode::Whole)
+                let whole = || std::str::from_utf8(number).ok()?.parse().ok();
+                is_whole(digits).then(|| Bencode::Whole(whole()))
             }
             b'l' => {
                 self.rest = &self.rest[1..];
@@ -213,10 +231,20 @@ pub fn metalink(file: &[u8], private: bool) -> Result<(), Refusal> {
         if declared.starts_with("?xml") && declared.contains("encoding") && !declared.contains("utf-8") {
             return Err(hides("another encoding than UTF-8"));
         }
-        let plain = without_entities(piece).ok_or_else(|| hides("entities of its own"))?;
+        let undone = |written: &str| without_entities(written).ok_or_else(|| hides("entities of its own"));
+        let plain = undone(piece)?;
         let plain = plain.trim_end();
-        if tag.rsplit(':').next() == Some("file") && has_hidden_name(plain) {
-            return Err(hidden("metalink"));
+        let (names, text) = tag_and_text(piece);
+        for name in names {
+            // Of any tag: to aria2 all that is of another namespace is a file (MetalinkParserStateV4Impl.cc).
+            if undone(name)?.split(['/', '\\']).any(|part| part.trim_start().starts_with('.')) {
+                return Err(hidden("metalink"));
+            }
+        }
+        // Its trackers may be percent-escaped, so nothing below would find them.
+        let text = undone(text)?;
+        if text.trim().starts_with("magnet:?") {
+            targets::judge_inside(text.trim(), private)?;
         }
         for (at, _) in plain.match_indices("://") {
             let scheme = plain[..at].trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
@@ -226,9 +254,23 @@ pub fn metalink(file: &[u8], private: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether something in the attributes of a tag, as names of files stand there, has a segment that begins with a dot.
-fn has_hidden_name(tag: &str) -> bool {
-    tag.split(['"', '\'', '/', '\\']).skip(1).any(|part| part.trim_start().starts_with('.'))
+/// The names in a tag's attributes, and what stands behind the tag, all as it is written. A quotation mark may hold a `>`.
+fn tag_and_text(piece: &str) -> (Vec<&str>, &str) {
+    let mut names = Vec::new();
+    let mut rest = piece;
+    while let Some(at) = rest.find(['>', '"', '\'']) {
+        let (before, behind) = (&rest[..at], &rest[at + 1..]);
+        let mark = &rest[at..=at];
+        if mark == ">" {
+            return (names, behind);
+        }
+        // Without its end it is no tag, or none that aria2 could read.
+        let Some((value, after)) = behind.split_once(mark) else { break };
+        let attribute = before.trim_end().strip_suffix('=').map(str::trim_end);
+        names.extend(attribute.filter(|attribute| attribute.ends_with("name")).map(|_| value));
+        rest = after;
+    }
+    (names, "")
 }
 
 /// A piece of XML with the entities undone that every XML has; none if it has others.
@@ -300,13 +342,19 @@ mod tests {
                 format!(r#"<file name="{name}">"#),
                 format!("<file size='5' name = ' {name}' >"),
                 format!("<x:file\nname='{}'/>", name.replace('.', "&#46;")),
+                format!("<x:y xmlns:x='x' name='{name}'>"),
+                format!("<y z='&quot;>' x = '>' name=\"{name}\">"),
             ] {
                 assert!(metalink(file.as_bytes(), true).is_err(), "{file}");
             }
         }
         assert!(torrent(named("a.b/c.d").as_bytes(), false).is_ok());
         assert!(
-            metalink(br#"<file name="a.b/c.d"><size>5</size><description>x/.y</description>"#, false).is_ok()
+            metalink(
+                br#"<file name="a.b/c.d"><size x="/.y">5</size><description>name=".x"</description>"#,
+                false
+            )
+            .is_ok()
         );
     }
 
@@ -333,6 +381,25 @@ mod tests {
         ] {
             assert!(torrent(file.as_bytes(), false).is_err(), "{file}");
             assert!(torrent(file.as_bytes(), true).is_ok(), "{file}");
+        }
+    }
+
+    #[test]
+    fn pieces_have_a_length_that_ends_no_aria2() {
+        for (length, fine) in [
+            ("1", true),
+            ("16384", true),
+            ("1073741824", true),
+            ("0", false),
+            ("-0", false),
+            ("-16384", false),
+            ("2147483648", false),
+            ("4294967296", false),
+            ("9223372036854775807", false),
+            ("18446744073709551616", false),
+        ] {
+            let file = format!("d4:infod4:name3:iso12:piece lengthi{length}eee");
+            assert_eq!(torrent(file.as_bytes(), false).is_ok(), fine, "{length}");
         }
     }
 
@@ -377,10 +444,16 @@ mod tests {
             "<!DOCTYPE x>",
             "<?xml version='1.0' encoding='utf-7'?>",
             "<url>\u{e9}http://nas/</url>",
+            "<metaurl a='>'>magnet:?xt=urn:btih:a&amp;tr=http%3A%2F%2Fnas%2F</metaurl>",
+            "<url type='bittorrent'>&#109;agnet:?xt=urn:btih:a&amp; tr =http%3A%2F%2Fnas%2F</url>",
         ] {
             assert!(metalink(format!("{plain}{part}").as_bytes(), false).is_err(), "{part}");
         }
         assert!(metalink(b"<url>http://192.168.1.1/</url>", true).is_ok());
+        assert!(
+            metalink(b"<metaurl>magnet:?xt=urn:btih:a&amp;tr=udp%3A%2F%2Ft.example.org:80</metaurl>", false)
+                .is_ok()
+        );
         assert!(metalink(b"<url>\xff</url>", false).is_err());
         // aria2 reads these, and all their letters are UTF-8 with zeros between.
         let little: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();

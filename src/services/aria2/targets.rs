@@ -49,12 +49,15 @@ pub fn judge(link: &str, to: Use, private: bool) -> Result<(), Refusal> {
     judge_authority(authority(rest), private)
 }
 
-/// Judges a link within a file: what aria2 does not fetch by is passed over.
+/// Judges a link within a file: what aria2 does not fetch by is passed over. A magnet link's trackers are judged as everywhere.
 ///
 /// # Errors
 /// It leads into the house, or is spelt so that it may.
 pub fn judge_inside(link: &str, private: bool) -> Result<(), Refusal> {
     let fetched = ["http", "https", "ftp", "sftp", "udp"];
+    if link.starts_with("magnet:?") {
+        return if private { Ok(()) } else { judge(link, Use::Download, private) };
+    }
     match link.split_once("://") {
         Some((scheme, rest)) if !private && fetched.contains(&scheme.to_ascii_lowercase().as_str()) => {
             judge_authority(authority(rest), private)

@@ -1,6 +1,8 @@
 //! What is said to aria2: nothing that it would run differently from what was judged ever reaches it. Told by a model of
 //! its parser for any number of messages, and by a real aria2.
 
+mod contents;
+mod files;
 mod model;
 mod property;
 mod spoken;

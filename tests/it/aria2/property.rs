@@ -3,11 +3,16 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use serde_json::json;
 use ztgate::services::Room;
 
 use super::model::{self, Run, Value};
-use super::{NOW, ROLES, SECRET, room, spoken, strict, talk};
+use super::{NOW, ROLES, SECRET, contents, files, room, spoken, strict, talk};
 
 /// What aria2 runs (RpcMethodFactory.cc), by the least role that may have it run; a multicall is what is within.
 pub const METHODS: [&[&str]; 4] = [
@@ -66,39 +71,89 @@ pub fn wrong(run: &Run, roles: usize, films: &Path) -> Option<String> {
     if first.is_some_and(|first| first.starts_with("token:")) {
         return Some(format!("a second secret for {}", run.method));
     }
+    if least < 2 {
+        return None;
+    }
+    let links = links(run);
+    let wrong = match run.method.as_str() {
+        "aria2.addTorrent" | "aria2.addMetalink" => wrong_file(run, &links),
+        _ => None,
+    };
+    let into = || {
+        links.iter().find(|link| leads_into_the_house(link)).map(|link| format!("{} of {link}", run.method))
+    };
+    wrong.or_else(into).or_else(|| (roles < 4).then(|| wrong_option(run, roles, films)).flatten())
+}
+
+/// All that may be links among the parameters; what is dropped from a download may be any.
+fn links(run: &Run) -> Vec<String> {
     let lists = run.params.iter().enumerate().filter_map(|(at, param)| match param {
-        Value::List(items) => Some((at, items)),
+        Value::List(items) if run.method != "aria2.changeUri" || at == 3 => Some(items),
         _ => None,
     });
-    // What is dropped from a download may be any link.
-    let links =
-        lists.filter(|(at, _)| run.method != "aria2.changeUri" || *at == 3).flat_map(|(_, items)| items);
-    if least >= 2
-        && let Some(link) = links.filter_map(Value::text).find(|link| leads_into_the_house(link))
-    {
-        return Some(format!("{} of {link}", run.method));
+    lists.flatten().filter_map(Value::text).collect()
+}
+
+/// What is wrong with the file that comes with a call.
+fn wrong_file(run: &Run, seeds: &[String]) -> Option<String> {
+    let file = contents::from_base64(&run.params.first()?.text()?);
+    if file.is_empty() {
+        return Some(format!("{} of a file that aria2 looks for by itself", run.method));
     }
+    let contents = match run.method.as_str() {
+        "aria2.addTorrent" => match contents::torrent(&file, seeds) {
+            Some(contents) => contents,
+            None => return None,
+        },
+        _ => contents::metalink(&file),
+    };
+    let hidden = |name: &&String| name.split(['/', '\\']).any(|part| part.trim_start().starts_with('.'));
+    let link = contents.links.iter().find(|link| is_fetched(link) && leads_into_the_house(link));
+    link.or_else(|| contents.names.iter().find(hidden)).map(|what| format!("{} that says {what}", run.method))
+}
+
+/// Whether aria2 has a way to ask it; in a file other links are passed over.
+fn is_fetched(link: &str) -> bool {
+    let schemes = ["http", "https", "ftp", "sftp", "udp"];
+    let scheme = link.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    link.starts_with("magnet:?") || scheme.is_some_and(|scheme| schemes.contains(&scheme.as_str()))
+}
+
+/// An option that may not be given by somebody who does not govern aria2 itself.
+fn wrong_option(run: &Run, roles: usize, films: &Path) -> Option<String> {
     let dicts = run.params.iter().filter_map(|param| match param {
         Value::Dict(members) => Some(members),
         _ => None,
     });
-    let mut options =
-        dicts.flatten().filter_map(|(name, value)| Some((String::from_utf8_lossy(name), value.text()?)));
     let reaches_out = |name: &str, value: &str| match name {
         "dir" => Path::new(value) != films,
-        "out" => value.contains(['/', '\\', '\n']) || value.contains("${") || value == "..",
+        "out" => value.contains(['/', '\\', '\n']) || value.contains("${") || value.starts_with('.'),
         "header" => value.contains(['\r', '\n']),
-        "pause" | "max-download-limit" | "split" => false,
-        "allow-overwrite" => roles < 3,
+        "bt-tracker" => value.split(',').any(|link| !link.is_empty() && leads_into_the_house(link)),
+        "pause" | "max-download-limit" | "split" | "gid" => false,
+        "allow-overwrite" | "continue" | "bt-remove-unselected-file" => roles < 3,
         _ => true,
     };
-    let found = options.find(|(name, value)| least >= 2 && roles < 4 && reaches_out(name, value));
-    found.map(|(name, value)| format!("{} with {name} = {value}", run.method))
+    for (name, value) in dicts.flatten() {
+        let name = String::from_utf8_lossy(name);
+        let values = match value {
+            Value::List(items) => items.iter().filter_map(Value::text).collect(),
+            value => Vec::from_iter(value.text()),
+        };
+        if let Some(value) = values.iter().find(|value| reaches_out(&name, value)) {
+            return Some(format!("{} with {name} = {value}", run.method));
+        }
+    }
+    None
 }
 
 /// By another way than the gateway's: which host would a resolver be asked for?
 fn leads_into_the_house(link: &str) -> bool {
-    let Some((_, rest)) = link.split_once("://") else { return !link.starts_with("magnet:?") };
+    if let Some(query) = link.strip_prefix("magnet:?") {
+        let trackers = query.split('&').filter_map(|field| field.strip_prefix("tr="));
+        return trackers.map(percent_decoded).any(|tracker| leads_into_the_house(&tracker));
+    }
+    let Some((_, rest)) = link.split_once("://") else { return true };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     // aria2 looks for the first `@` behind a password, libraries for the last one.
     let hosts = authority.split('@').skip(usize::from(authority.contains('@')));
@@ -108,6 +163,19 @@ fn leads_into_the_house(link: &str) -> bool {
         !host.contains('.') || host == "localhost" || host.ends_with(|c: char| c.is_ascii_digit())
     };
     authority.contains('\\') || hosts.into_iter().any(bad)
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok());
+        match code {
+            Some(code) => out.extend([char::from(code).to_string().as_str(), &part[2..]]),
+            None => out.extend(["%", part]),
+        }
+    }
+    out
 }
 
 /// One for all cases: its secret is read from a file.
@@ -131,14 +199,16 @@ proptest! {
     }
 }
 
+/// So many of a generator's.
+fn some<T>(of: &impl Strategy<Value = T>, count: usize) -> Vec<T> {
+    let mut runner = TestRunner::deterministic();
+    (0..count).map(|_| of.new_tree(&mut runner).unwrap().current()).collect()
+}
+
 #[test]
 fn the_property_is_not_empty() {
-    use proptest::strategy::ValueTree;
-    use proptest::test_runner::TestRunner;
     let (mut forwarded, mut mixed, mut refused) = (0, 0, 0);
-    let mut runner = TestRunner::deterministic();
-    for _ in 0..500 {
-        let message = spoken::message().new_tree(&mut runner).unwrap().current();
+    for message in some(&spoken::message(), 500) {
         let ruling = talk(&**ROOM).ask(&message, &ROLES[..3], NOW);
         match (ruling.forward.is_some(), ruling.deeds.is_empty()) {
             (true, true) => forwarded += 1,
@@ -147,4 +217,39 @@ fn the_property_is_not_empty() {
         }
     }
     assert!(forwarded > 30 && mixed > 15 && refused > 100, "{forwarded} {mixed} {refused}");
+}
+
+#[test]
+fn each_method_is_among_what_is_forwarded() {
+    let mut left = METHODS.concat();
+    for message in some(&spoken::message(), 6000) {
+        let ruling = talk(&**ROOM).ask(&message, &ROLES, NOW);
+        let runs = ruling.forward.and_then(|forward| model::runs(&forward)).unwrap_or_default();
+        left.retain(|method| runs.iter().all(|run| run.method != *method));
+    }
+    assert_eq!(left, Vec::<&str>::new());
+}
+
+#[test]
+fn some_files_are_forwarded_and_some_refused() {
+    for (method, files) in [
+        ("aria2.addTorrent", some(&files::torrent(), 400)),
+        ("aria2.addMetalink", some(&files::metalink(), 400)),
+    ] {
+        let (mut forwarded, mut with_links, mut refused) = (0, 0, 0);
+        for file in files {
+            let call = json!({ "id": 1, "method": method, "params": [STANDARD.encode(&file)] }).to_string();
+            let contents = match method {
+                "aria2.addTorrent" => contents::torrent(&file, &[]).unwrap_or_default(),
+                _ => contents::metalink(&file),
+            };
+            match talk(&**ROOM).ask(call.as_bytes(), &ROLES[..2], NOW).forward {
+                Some(_) if contents.links.iter().any(|link| is_fetched(link)) => with_links += 1,
+                Some(_) => forwarded += 1,
+                None => refused += 1,
+            }
+        }
+        let counts = format!("{method}: {forwarded} {with_links} {refused}");
+        assert!(forwarded > 40 && with_links > 40 && refused > 80, "{counts}");
+    }
 }

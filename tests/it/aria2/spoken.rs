@@ -1,52 +1,42 @@
 //! Messages as a clever device would send them: calls that are fine and calls that are not, mixed, misspelt, escaped,
 //! doubled and damaged.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+
+use super::{files, property};
 
 /// JSON with its spelling still open; keys may come twice.
 #[derive(Clone, Debug)]
 pub enum Said {
     Text(&'static str),
+    /// Bytes, in base64.
+    File(Vec<u8>),
     /// Written as it is: numbers, `null`, and what only looks like one.
     Raw(&'static str),
     List(Vec<Said>),
     Object(Vec<(&'static str, Said)>),
 }
 
-const METHODS: &[&str] = &[
-    "aria2.getVersion",
-    "aria2.getGlobalOption",
-    "aria2.tellWaiting",
-    "system.listMethods",
-    "aria2.addUri",
-    "aria2.addTorrent",
-    "aria2.addMetalink",
-    "aria2.pause",
-    "aria2.pauseAll",
-    "aria2.remove",
-    "aria2.changeOption",
-    "aria2.changeUri",
-    "aria2.changePosition",
-    "aria2.purgeDownloadResult",
-    "aria2.saveSession",
-    "aria2.changeGlobalOption",
-    "aria2.shutdown",
-    "aria2.forceShutdown",
-    "system.multicall",
+/// Nearly methods.
+const MISSPELT: &[&str] = &[
     "aria2.adduri",
     "ARIA2.shutdown",
     "aria2.shutdown ",
     "aria2.shutdown\0",
     "shutdown",
+    "aria2.frobnicate",
+    "aria2.onDownloadStart",
     "",
 ];
 const LINKS: &[&str] = &[
     "https://example.org/a.iso",
     "http://me:you@example.com:8080/b?c=d",
     "ftp://example.net/c",
-    "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a&dn=x",
+    "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a&dn=x&tr=udp%3A%2F%2Ft.example.org%3A80",
     "http://127.0.0.1:6800/jsonrpc",
     "http://192.168.1.1/",
     "http://localhost/",
@@ -55,6 +45,8 @@ const LINKS: &[&str] = &[
     "http://nas/",
     "http://example.org\\@127.0.0.1/",
     "http://a:b@127.0.0.1@example.org/",
+    "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a&tr=http%3a%2f%2f192.168.1.1%2fset",
+    "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a&tr=udp://nas:80",
     "file:///etc/passwd",
     "/etc/passwd",
     "http://example.org/\0@127.0.0.1/",
@@ -70,6 +62,7 @@ const FINE: &[(&str, &str)] = &[
     ("max-download-limit", "1K"),
     ("split", "3"),
     ("header", "a: b"),
+    ("bt-tracker", "udp://t.example.org:80,http://t.example.org/announce"),
 ];
 const OPTIONS: &[(&str, &str)] = &[
     ("dir", "films"),
@@ -85,6 +78,14 @@ const OPTIONS: &[(&str, &str)] = &[
     ("split", "3"),
     ("header", "a: b"),
     ("header", "a: b\r\nc: d"),
+    ("bt-tracker", "http://192.168.1.1/"),
+    ("bt-tracker", "https://t.example.org/,udp://nas:80"),
+    ("bt-tracker", " http://127.0.0.1/"),
+    ("continue", "true"),
+    ("gid", "2089b05ecca3d829"),
+    ("out", ".profile"),
+    ("metalink-base-uri", "http://127.0.0.1/"),
+    ("bt-remove-unselected-file", "true"),
     ("log", "/tmp/ztgate-never"),
     ("all-proxy", "http://127.0.0.1:2"),
     ("on-download-complete", "/bin/sh"),
@@ -126,21 +127,68 @@ fn links() -> impl Strategy<Value = Said> {
     vec(link.prop_map(Said::Text), 0..3).prop_map(Said::List)
 }
 
-fn options() -> impl Strategy<Value = Said> {
+/// A value as it is, or in a list, which aria2 takes for some (RpcMethodImpl.cc, `gatherOption`).
+fn options() -> BoxedStrategy<Said> {
     let option = prop_oneof![3 => select(FINE), 1 => select(OPTIONS)];
-    vec(option.prop_map(|(name, value)| (name, Said::Text(value))), 0..3).prop_map(Said::Object)
+    let written = (option, 0..10).prop_map(|((name, value), form)| {
+        let value = match form {
+            0 => Said::List(vec![Said::Text(value)]),
+            1 => Said::List(vec![Said::Text("x: y"), Said::Text(value)]),
+            _ => Said::Text(value),
+        };
+        (name, value)
+    });
+    vec(written, 0..3).prop_map(Said::Object).boxed()
 }
 
 fn param() -> impl Strategy<Value = Said> {
     prop_oneof![6 => links(), 6 => options(), 12 => select(SCALARS), 1 => select(BROKEN)]
 }
 
-fn params() -> impl Strategy<Value = Said> {
-    let download = (links(), options()).prop_map(|(links, options)| vec![links, options]);
-    let change = options().prop_map(|options| vec![Said::Text("a1"), options]);
+/// What there is, that which adds more often than the rest, and what there is not.
+fn method() -> impl Strategy<Value = &'static str> {
+    prop_oneof![8 => select(property::METHODS.concat()), 2 => Just("aria2.addUri"), 2 => select(MISSPELT)]
+}
+
+/// With what comes with it.
+fn file() -> BoxedStrategy<(&'static str, Said)> {
+    let seeds = prop_oneof![2 => Just(None), 1 => links().prop_map(Some)];
+    let torrent = (files::torrent(), seeds).prop_map(|(file, seeds)| ("aria2.addTorrent", file, seeds));
+    let metalink = files::metalink().prop_map(|file| ("aria2.addMetalink", file, None));
+    let options = prop_oneof![1 => Just(None), 1 => options().prop_map(Some)];
+    (tokens(), prop_oneof![torrent, metalink], options)
+        .prop_map(|(tokens, (method, file, seeds), options)| {
+            // Options stand behind web seeds.
+            let seeds = seeds.or_else(|| {
+                options.as_ref().filter(|_| method == "aria2.addTorrent").map(|_| Said::List(Vec::new()))
+            });
+            let params = [tokens, vec![Said::File(file)], Vec::from_iter(seeds), Vec::from_iter(options)];
+            (method, Said::List(params.concat()))
+        })
+        .boxed()
+}
+
+fn params() -> BoxedStrategy<Said> {
+    let a_download = || vec![Said::Text("a1")];
+    let added = (links(), options()).prop_map(|(links, options)| vec![links, options]);
+    let options = options().prop_map(move |options| [a_download(), vec![options]].concat());
+    let global = self::options().prop_map(|options| vec![options]);
+    let place = Just([a_download(), vec![Said::Raw("-1"), Said::Text("POS_CUR")]].concat());
+    let links = (links(), links()).prop_map(move |(dropped, added)| {
+        [a_download(), vec![Said::Raw("1"), dropped, added, Said::Raw("0")]].concat()
+    });
     let any = vec(param(), 0..5);
-    let wanted = prop_oneof![3 => download, 1 => change, 3 => any];
-    (tokens(), wanted).prop_map(|(tokens, wanted)| Said::List([tokens, wanted].concat()))
+    let wanted = prop_oneof![
+        6 => added,
+        2 => options,
+        1 => global,
+        1 => place,
+        1 => links,
+        2 => Just(a_download()),
+        2 => Just(Vec::new()),
+        6 => any,
+    ];
+    (tokens(), wanted).prop_map(|(tokens, wanted)| Said::List([tokens, wanted].concat())).boxed()
 }
 
 /// One in a few has something doubled or missing.
@@ -155,10 +203,12 @@ fn object(members: Vec<(&'static str, Said)>) -> impl Strategy<Value = Said> {
     ]
 }
 
-fn nested() -> impl Strategy<Value = Said> {
-    (select(METHODS), params()).prop_flat_map(|(method, params)| {
+fn nested() -> BoxedStrategy<Said> {
+    let what = prop_oneof![4 => (method(), params()), 1 => file()];
+    what.prop_flat_map(|(method, params)| {
         object(vec![("methodName", Said::Text(method)), ("params", params)])
     })
+    .boxed()
 }
 
 fn multicall() -> impl Strategy<Value = (&'static str, Said)> {
@@ -167,20 +217,22 @@ fn multicall() -> impl Strategy<Value = (&'static str, Said)> {
     })
 }
 
-fn call() -> impl Strategy<Value = Said> {
+fn call() -> BoxedStrategy<Said> {
     let id = prop_oneof![
         12 => select(&[Said::Raw("1"), Said::Text("x"), Said::Raw("null")][..]),
         1 => select(&[Said::Raw("{}"), Said::Raw("1.5")][..]),
     ];
-    let what = prop_oneof![3 => (select(METHODS), params()), 1 => multicall()];
-    (id, what).prop_flat_map(|(id, (method, params))| {
-        object(vec![
-            ("jsonrpc", Said::Text("2.0")),
-            ("id", id),
-            ("method", Said::Text(method)),
-            ("params", params),
-        ])
-    })
+    let what = prop_oneof![3 => (method(), params()), 1 => file(), 1 => multicall()];
+    (id, what)
+        .prop_flat_map(|(id, (method, params))| {
+            object(vec![
+                ("jsonrpc", Said::Text("2.0")),
+                ("id", id),
+                ("method", Said::Text(method)),
+                ("params", params),
+            ])
+        })
+        .boxed()
 }
 
 /// A message in bytes.
@@ -221,6 +273,16 @@ impl Spelling {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33).is_multiple_of(n)
     }
+
+    /// Once in a while without its end, or with something between.
+    fn base64(&mut self, file: &[u8]) -> String {
+        let text = STANDARD.encode(file);
+        match (self.once_in(16), self.once_in(16)) {
+            (true, _) => text.trim_end_matches('=').to_owned(),
+            (_, true) => text.replacen('A', "\nA", 1),
+            _ => text,
+        }
+    }
 }
 
 fn write(said: &Said, spelling: &mut Spelling, out: &mut String) {
@@ -230,6 +292,7 @@ fn write(said: &Said, spelling: &mut Spelling, out: &mut String) {
     match said {
         Said::Raw(raw) => out.push_str(raw),
         Said::Text(text) => write_text(text, spelling, out),
+        Said::File(file) => write_text(&spelling.base64(file), spelling, out),
         Said::List(items) => {
             out.push('[');
             for (i, item) in items.iter().enumerate() {
