@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::read::{Item, Report, Section, quote};
-use super::words::label;
-use super::{Grant, Setting, service};
+use super::words::{self, label};
+use super::{Grant, Setting};
 use crate::model::nearest;
 use crate::services::{self, KINDS, Kind, Shape};
 
@@ -112,7 +112,7 @@ fn read_places(item: &Item<'_>, report: &mut Report) -> Option<Vec<(String, Path
 /// `allow = [WHO, ...]`, or `allow = { ROLE = [WHO, ...] }` where the kind has roles.
 pub(super) fn read_allow(item: &Item<'_>, kind: &Kind, report: &mut Report) -> Vec<Grant> {
     if !item.is_section() {
-        return service::read_words(item, None, report);
+        return words::grants(item, None, report);
     }
     if kind.roles.is_empty() {
         let with: Vec<&str> =
@@ -125,7 +125,7 @@ pub(super) fn read_allow(item: &Item<'_>, kind: &Kind, report: &mut Report) -> V
     let mut grants = Vec::new();
     for (word, list) in section.entries() {
         match kind.roles.iter().find(|role| **role == word) {
-            Some(role) => grants.extend(service::read_words(&list, Some(*role), report)),
+            Some(role) => grants.extend(words::grants(&list, Some(*role), report)),
             None => {
                 let hint = match nearest(word, kind.roles.iter().copied()) {
                     Some(near) => format!("did you mean \"{near}\"?"),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::model::{Label, TlsVersion, Zone};
 use crate::services::Kind;
 
-use super::read::{Item, Keys, Report, Section, Spot, quote};
+use super::read::{Keys, Report, Section, Spot, quote};
 use super::words::{self, label};
-use super::{Grant, LinkPaths, Service, Upstream, UpstreamHost, kind, links, origins, upstream};
+use super::{LinkPaths, Service, Upstream, UpstreamHost, kind, links, origins, upstream};
 
 /// Names of the zone that the gateway itself answers, now or later.
 const RESERVED: [&str; 5] = ["gate", "localhost", "ns", "trust-probe", "ztgate"];
@@ -120,7 +120,7 @@ fn read_one(
         (Some(item), Some(kind)) => kind::read_allow(&item, kind, report),
         // Without a kind the roles are unknown, and complaints about them would be noise.
         (Some(item), None) if item.is_section() => Vec::new(),
-        (Some(item), None) => read_words(&item, None, report),
+        (Some(item), None) => words::grants(&item, None, report),
         (None, _) => {
             let hint = "add a line like allow = [\"*\"], for any active member";
             report.warn(&section.spot.missing("allow"), "missing, so nobody may open it", hint);
@@ -200,17 +200,6 @@ fn read_min_tls(section: &Section<'_>, plain_http: bool, report: &mut Report) ->
         report.warn(&item.spot, message, "add plain_http = false");
     }
     version
-}
-
-pub(super) fn read_words(list: &Item<'_>, role: Option<&'static str>, report: &mut Report) -> Vec<Grant> {
-    let words = list.list(report);
-    words
-        .iter()
-        .filter_map(|word| {
-            let who = words::who(word, report)?;
-            Some(Grant { who, role, file: word.spot.file.clone(), line: word.spot.line })
-        })
-        .collect()
 }
 
 /// A name of the gateway's own zone may lead back to the gateway.

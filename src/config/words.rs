@@ -2,9 +2,9 @@
 
 use crate::model::{Label, MemberId, NameError};
 
-use super::Who;
 use super::names::{Kind, RESERVED};
 use super::read::{Item, Report, Spot, quote};
+use super::{Grant, Who};
 
 /// Whom a word of `allow` or `[groups]` means. `None`, and a problem, if it can mean nobody; whether somebody is called
 /// that is not asked here, because names are given while the gateway runs.
@@ -22,6 +22,18 @@ pub(super) fn who(word: &Item<'_>, report: &mut Report) -> Option<Who> {
         return None;
     }
     label(text, &word.spot, report).map(Who::Name)
+}
+
+/// A list of such words as grants of a role, or of the strongest one.
+pub(super) fn grants(list: &Item<'_>, role: Option<&'static str>, report: &mut Report) -> Vec<Grant> {
+    let words = list.list(report);
+    words
+        .iter()
+        .filter_map(|word| {
+            let who = who(word, report)?;
+            Some(Grant { who, role, file: word.spot.file.clone(), line: word.spot.line })
+        })
+        .collect()
 }
 
 /// A text as the name of something; a problem if it will not do.
