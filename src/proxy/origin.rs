@@ -77,7 +77,7 @@ pub enum Foreign<'a> {
     Origin(&'a str),
     #[error("a page from elsewhere asks, and does not say from where")]
     Unnamed,
-    #[error("a link from elsewhere leads here, and `links` of this service does not list it")]
+    #[error("a link from elsewhere led to an address that the service does not list in links")]
     Link,
 }
 

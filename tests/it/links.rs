@@ -55,7 +55,7 @@ async fn the_page_and_the_record_say_what_was_wrong_with_the_link() {
         .refused("cross-site")
         .says("links = [&quot;/watch?*&quot;]")
         .says("[service.nas]")
-        .says("a link from elsewhere leads here");
+        .says("a link from elsewhere led to an address");
     let told = world.audit().record(|record| record.service.as_deref() == Some("nas")).await;
     assert_eq!(told.verdict, Verdict::Refuse(RefusalCode::CrossSite));
     assert_eq!(told.path.as_deref(), Some("/watch?v=…"));

@@ -101,10 +101,7 @@ fn wrong_file(run: &Run, seeds: &[String]) -> Option<String> {
         return Some(format!("{} of a file that aria2 looks for by itself", run.method));
     }
     let contents = match run.method.as_str() {
-        "aria2.addTorrent" => match contents::torrent(&file, seeds) {
-            Some(contents) => contents,
-            None => return None,
-        },
+        "aria2.addTorrent" => contents::torrent(&file, seeds)?,
         _ => contents::metalink(&file),
     };
     let hidden = |name: &&String| name.split(['/', '\\']).any(|part| part.trim_start().starts_with('.'));
