@@ -37,12 +37,27 @@ pub fn from_base64(text: &str) -> Vec<u8> {
     out
 }
 
-/// A torrent; none if it is none to aria2.
-pub fn torrent(file: &[u8], seeds: &[String]) -> Option<Contents> {
-    let root = Bencode { bytes: file, at: 0 }.value(0)?;
-    let info = root.get("info").filter(|info| matches!(info, Value::Dict(_)))?;
-    // It divides by this (`processRootDictionary`).
-    matches!(info.get("piece length"), Some(Value::Whole(1..))).then_some(())?;
+/// Why there is nothing in a torrent.
+#[derive(Debug, PartialEq)]
+pub enum Unread {
+    /// aria2 says so.
+    NoTorrent,
+    /// aria2 does not survive it.
+    EndsAria2,
+}
+
+/// A torrent, with the web seeds that the call has beside it.
+pub fn torrent(file: &[u8], seeds: &[String]) -> Result<Contents, Unread> {
+    let root = Bencode { bytes: file, at: 0 }.value(0).ok_or(Unread::NoTorrent)?;
+    let info = root.get("info").filter(|info| matches!(info, Value::Dict(_))).ok_or(Unread::NoTorrent)?;
+    match info.get("piece length") {
+        // For the hash it writes anew what came twice and so lost its value.
+        _ if has_twins(info) => return Err(Unread::EndsAria2),
+        Some(Value::Whole(1..=0x7fff_ffff)) => {}
+        // It divides by this, in 32 bits (`processRootDictionary`).
+        Some(Value::Whole(0..)) => return Err(Unread::EndsAria2),
+        _ => return Err(Unread::NoTorrent),
+    }
     let name = match info.get("name.utf-8").or_else(|| info.get("name")) {
         Some(Value::Text(name)) => lossy(name),
         _ => ".file".to_owned(),
@@ -51,7 +66,7 @@ pub fn torrent(file: &[u8], seeds: &[String]) -> Option<Contents> {
     if let Some(Value::List(files)) = info.get("files") {
         let path = |file: &Value| match file.get("path.utf-8").or_else(|| file.get("path")) {
             Some(Value::List(parts)) => {
-                Some(parts.iter().filter_map(text).map(|part| format!("/{part}")).collect())
+                Some(parts.iter().filter_map(text).map(|part| format!("/{}", encoded(&part))).collect())
             }
             _ => None,
         };
@@ -70,11 +85,22 @@ pub fn torrent(file: &[u8], seeds: &[String]) -> Option<Contents> {
         // A folder is meant by what ends so, or where there are several files (`createUri`).
         let slash = if seed.ends_with('/') { "" } else { "/" };
         found.links.push(seed.clone());
-        found
-            .links
-            .extend(paths.iter().map(|path| format!("{seed}{slash}{}", encoded(&format!("{name}{path}")))));
+        found.links.extend(paths.iter().map(|path| format!("{seed}{slash}{}{path}", encoded(&name))));
     }
-    Some(found)
+    Ok(found)
+}
+
+fn has_twins(value: &Value) -> bool {
+    match value {
+        Value::Dict(members) => {
+            let twin = |(at, (key, _)): (usize, &(Vec<u8>, Value))| {
+                members[..at].iter().any(|(known, _)| known == key)
+            };
+            members.iter().enumerate().any(twin) || members.iter().any(|(_, value)| has_twins(value))
+        }
+        Value::List(items) => items.iter().any(has_twins),
+        _ => false,
+    }
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -97,9 +123,9 @@ fn texts(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-fn encoded(path: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
-    path.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+fn encoded(name: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    name.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// Numbers with their sign, zeros and fractions, keys in any order, whatever behind the value: aria2 takes it all.

@@ -75,7 +75,7 @@ fn written(members: Vec<Member>) -> impl Strategy<Value = String> {
 fn info() -> BoxedStrategy<String> {
     let files = vec(vec(mostly(&["a", "b.iso"], &["..", ".x", ""]), 1..3), 1..3);
     let names = (mostly(NAMES, HIDDEN), weighted(0.1, mostly(NAMES, HIDDEN)));
-    let odd = prop_oneof![20 => Just("i16384e"), 1 => select(&["i0e", "i016384e", "i0.5e", "i-1e"][..])];
+    let odd = prop_oneof![20 => Just("i16384e"), 1 => select(&["i0e", "i2147483648e", "i4294967296e", "i016384e", "i0.5e", "i-1e"][..])];
     (names, weighted(0.3, files), odd)
         .prop_flat_map(|((name, in_utf8), files, piece)| {
             let mut members = vec![("name", text(name)), ("piece length", piece.to_owned())];

@@ -11,6 +11,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::json;
 use ztgate::services::Room;
 
+use super::contents::Unread;
 use super::model::{self, Run, Value};
 use super::{NOW, ROLES, SECRET, contents, files, room, spoken, strict, talk};
 
@@ -101,16 +102,25 @@ fn wrong_file(run: &Run, seeds: &[String]) -> Option<String> {
         return Some(format!("{} of a file that aria2 looks for by itself", run.method));
     }
     let contents = match run.method.as_str() {
-        "aria2.addTorrent" => contents::torrent(&file, seeds)?,
+        "aria2.addTorrent" => match contents::torrent(&file, seeds) {
+            Ok(contents) => contents,
+            Err(Unread::NoTorrent) => return None,
+            Err(Unread::EndsAria2) => return Some("a torrent that ends aria2".to_owned()),
+        },
         _ => contents::metalink(&file),
     };
-    let hidden = |name: &&String| name.split(['/', '\\']).any(|part| part.trim_start().starts_with('.'));
     let link = contents.links.iter().find(|link| is_fetched(link) && leads_into_the_house(link));
-    link.or_else(|| contents.names.iter().find(hidden)).map(|what| format!("{} that says {what}", run.method))
+    link.or_else(|| contents.names.iter().find(|name| is_hidden(name)))
+        .map(|what| format!("{} that says {what}", run.method))
+}
+
+/// Whether it is, or is within, what programs keep to themselves.
+fn is_hidden(name: &str) -> bool {
+    name.split(['/', '\\']).any(|part| part.trim_start().starts_with('.'))
 }
 
 /// Whether aria2 has a way to ask it; in a file other links are passed over.
-fn is_fetched(link: &str) -> bool {
+pub fn is_fetched(link: &str) -> bool {
     let schemes = ["http", "https", "ftp", "sftp", "udp"];
     let scheme = link.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     link.starts_with("magnet:?") || scheme.is_some_and(|scheme| schemes.contains(&scheme.as_str()))
@@ -145,7 +155,7 @@ fn wrong_option(run: &Run, roles: usize, films: &Path) -> Option<String> {
 }
 
 /// By another way than the gateway's: which host would a resolver be asked for?
-fn leads_into_the_house(link: &str) -> bool {
+pub fn leads_into_the_house(link: &str) -> bool {
     if let Some(query) = link.strip_prefix("magnet:?") {
         let trackers = query.split('&').filter_map(|field| field.strip_prefix("tr="));
         return trackers.map(percent_decoded).any(|tracker| leads_into_the_house(&tracker));
@@ -162,7 +172,7 @@ fn leads_into_the_house(link: &str) -> bool {
     authority.contains('\\') || hosts.into_iter().any(bad)
 }
 
-fn percent_decoded(text: &str) -> String {
+pub fn percent_decoded(text: &str) -> String {
     let mut parts = text.split('%');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
