@@ -5,12 +5,19 @@ use std::process::Command;
 
 use super::door::Door;
 use super::needs;
+use super::netlog::{self, Asked};
 use super::process::say;
 
 /// Chromium with a home of its own.
 pub struct Browser {
     program: PathBuf,
     home: PathBuf,
+}
+
+/// A page, and all that was asked of anybody until it was so.
+pub struct Watched {
+    pub dom: String,
+    pub asked: Vec<Asked>,
 }
 
 impl Browser {
@@ -20,13 +27,25 @@ impl Browser {
         Some(Self { program: needs("chromium")?, home })
     }
 
-    /// Makes it trust that certificate, as its users would.
+    /// Makes it trust that root, as its users would.
     pub fn trust(&self, certutil: &Path, root: &Path) {
-        let store = self.home.join(".pki/nssdb");
-        std::fs::create_dir_all(&store).unwrap();
-        let store = format!("sql:{}", store.display());
-        say(Command::new(certutil).args(["-d", &store, "-N", "--empty-password"]));
-        say(Command::new(certutil).args(["-d", &store, "-A", "-t", "C,,", "-n", "ztgate", "-i"]).arg(root));
+        self.put_in_store(certutil, "C,,", root);
+    }
+
+    /// Makes it trust that one server's certificate.
+    pub fn trust_server(&self, certutil: &Path, certificate: &Path) {
+        self.put_in_store(certutil, "P,,", certificate);
+    }
+
+    fn put_in_store(&self, certutil: &Path, trust: &str, certificate: &Path) {
+        let folder = self.home.join(".pki/nssdb");
+        let store = format!("sql:{}", folder.display());
+        if !folder.is_dir() {
+            std::fs::create_dir_all(&folder).unwrap();
+            say(Command::new(certutil).args(["-d", &store, "-N", "--empty-password"]));
+        }
+        let name = certificate.display().to_string();
+        say(Command::new(certutil).args(["-d", &store, "-A", "-t", trust, "-n", &name, "-i", &name]));
     }
 
     /// The page as it is once it is loaded.
@@ -51,6 +70,14 @@ impl Browser {
         (0..8)
             .map(|_| self.dump(&["--virtual-time-budget=6000", &names], url))
             .find(|dom| dom.contains(words))
+    }
+
+    /// The page as it is once it is loaded, and all that was asked until then, where a rule of Chromium's says where names
+    /// lead.
+    pub fn watched_where(&self, names: &str, url: &str) -> Watched {
+        let (log, names) = (self.home.join("net.json"), format!("--host-resolver-rules={names}"));
+        let dom = self.dump(&[&names, &format!("--log-net-log={}", log.display())], url);
+        Watched { dom, asked: netlog::read(&log) }
     }
 
     fn dump(&self, more: &[&str], url: &str) -> String {

@@ -12,6 +12,7 @@ mod curl;
 mod demo;
 pub mod door;
 pub mod named;
+mod netlog;
 mod notify;
 pub mod origin;
 mod pages;
@@ -19,6 +20,7 @@ pub mod pebble;
 pub mod process;
 mod qr;
 mod resolved;
+mod street;
 mod trust;
 mod webdav;
 
