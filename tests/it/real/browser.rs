@@ -6,7 +6,7 @@ use std::process::Command;
 use super::door::Door;
 use super::needs;
 use super::netlog::{self, Asked};
-use super::process::say;
+use super::process::{knowing_by, say};
 
 /// Chromium with a home of its own.
 pub struct Browser {
@@ -58,6 +58,15 @@ impl Browser {
         self.dump(&[&format!("--host-resolver-rules={names}")], url)
     }
 
+    /// The same where names lead as that file of hosts says, to several addresses, too.
+    pub fn dom_knowing(&self, hosts: &Path, url: &str) -> String {
+        let mut command = knowing_by(hosts);
+        // A name has the addresses of all its lines (host.conf(5)).
+        command.args(["timeout", "-k", "5", "50"]).env("RESOLV_MULTI", "on");
+        // Chromium's own resolver takes a name's first line alone; libc all of them.
+        self.run(command, &["--disable-features=AsyncDns"], url)
+    }
+
     /// Whether the page's scripts come to show those words. They have some seconds of the page's own clock, which waits
     /// for the network but not always for a WebSocket: hence more tries than one.
     fn comes_to_show(&self, url: &str, words: &str) -> bool {
@@ -81,8 +90,14 @@ impl Browser {
     }
 
     fn dump(&self, more: &[&str], url: &str) -> String {
-        let mut chromium = Command::new("timeout");
-        chromium.args(["-k", "5", "50"]).arg(&self.program).args([
+        let mut timeout = Command::new("timeout");
+        timeout.args(["-k", "5", "50"]);
+        self.run(timeout, more, url)
+    }
+
+    /// Runs it by a command that takes it as its last arguments.
+    fn run(&self, mut chromium: Command, more: &[&str], url: &str) -> String {
+        chromium.arg(&self.program).args([
             "--headless",
             "--no-sandbox",
             "--disable-gpu",

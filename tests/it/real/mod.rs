@@ -19,6 +19,7 @@ mod pages;
 pub mod pebble;
 pub mod process;
 mod qr;
+mod rebound;
 mod resolved;
 mod street;
 mod trust;

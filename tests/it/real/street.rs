@@ -136,7 +136,7 @@ impl Street {
 }
 
 /// Shows the page to whoever asks for it, and answers all else, WebSockets too.
-fn pages() -> Upstream {
+pub fn pages() -> Upstream {
     script(|mut served| async move {
         while let Some(head) = served.request().await {
             if served.wire.body(&head).await.is_none() {
@@ -186,10 +186,10 @@ async fn listens(certificate: Option<&Pair>) -> u16 {
             let tls = tls.clone();
             tokio::spawn(async move {
                 match tls {
-                    None => show(stream).await,
+                    None => show(stream, |_| ()).await,
                     // A browser that has left wants no handshake.
                     Some(tls) => match tls.accept(stream).await {
-                        Ok(stream) => show(stream).await,
+                        Ok(stream) => show(stream, |_| ()).await,
                         Err(_) => (),
                     },
                 }
@@ -199,13 +199,14 @@ async fn listens(certificate: Option<&Pair>) -> u16 {
     port
 }
 
-/// Answers a request without any gateway.
-pub async fn show(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+/// Answers a request without any gateway, once it was told what is asked for.
+pub async fn show(mut stream: impl AsyncRead + AsyncWrite + Unpin, told: impl Fn(&str)) {
     let mut head = Vec::new();
     while let Ok(1..) = stream.read_buf(&mut head).await {
         if head.windows(4).any(|four| four == b"\r\n\r\n") {
             let line = String::from_utf8_lossy(&head).into_owned();
             let target = line.split(' ').nth(1).unwrap_or("/");
+            told(target);
             if target == HOLD {
                 let _ = stream.write_all(ENDLESS.as_bytes()).await;
                 head.clear();
