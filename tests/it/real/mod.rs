@@ -11,6 +11,7 @@ mod copyparty;
 mod curl;
 mod demo;
 pub mod door;
+mod framed;
 pub mod named;
 mod netlog;
 mod notify;

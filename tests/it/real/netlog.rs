@@ -33,11 +33,15 @@ impl Asked {
         find(&self.request, name)
     }
 
+    /// A header of the answer.
+    pub fn told(&self, name: &str) -> Option<&str> {
+        find(self.answer.as_ref()?, name)
+    }
+
     /// Whether the gateway refused it with `cross-site`. Of services none answers a WebSocket with 403.
     pub fn is_refused(&self) -> bool {
-        let has_code = |answer: &Vec<String>| find(answer, "ztgate-refusal") == Some("cross-site");
         let not_opened = |failure: &String| failure.ends_with("Unexpected response code: 403");
-        self.answer.as_ref().is_some_and(has_code) || self.failure.as_ref().is_some_and(not_opened)
+        self.told("ztgate-refusal") == Some("cross-site") || self.failure.as_ref().is_some_and(not_opened)
     }
 }
 

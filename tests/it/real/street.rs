@@ -14,10 +14,10 @@ use super::browser::Browser;
 use super::needs;
 use super::netlog::Asked;
 use crate::world::pem::Pair;
-use crate::world::upstream::{Upstream, script};
-use crate::world::{Live, World};
+use crate::world::upstream::{Upstream, down, script};
+use crate::world::{Live, World, secret_file};
 
-pub const PAGE: &str = include_str!("page.html");
+const PAGE: &str = include_str!("page.html");
 
 /// Where names lead. Loopback has room for a machine each.
 const NAMES: &str = "MAP *.home.arpa 127.0.0.2, MAP *.lab.internal 127.0.0.2, MAP *.example 127.0.0.3";
@@ -58,7 +58,7 @@ impl Street {
     }
 
     /// With a zone of that name. One device may open `wiki`, which lists a friend's page, `films`, which lists none, and
-    /// `drop`, which lists pages that hide where they are from.
+    /// `drop`, which lists pages that hide where they are from. `ariang` is the page as a file that the gateway itself shows.
     pub async fn open_in(zone: &'static str) -> Option<Self> {
         let (certutil, folder) = (needs("certutil")?, tempfile::tempdir().unwrap().keep());
         needs("chromium")?;
@@ -71,10 +71,18 @@ impl Street {
             .member("laptop")
             .service_with("wiki", pages(), &friend)
             .service("films", pages())
-            .service_with("drop", pages(), "allow_origins = [\"null\"]");
-        for service in ["wiki", "films", "drop"] {
+            .service_with("drop", pages(), "allow_origins = [\"null\"]")
+            .service_with(
+                "ariang",
+                down(),
+                "kind = \"aria2\"\nsecret_file = \"aria2.secret\"\nfiles = \"pages\"",
+            );
+        for service in ["wiki", "films", "drop", "ariang"] {
             world = world.allow("laptop", service);
         }
+        secret_file(world.folder(), "aria2.secret", "a-secret-of-the-tests");
+        std::fs::create_dir(world.folder().join("pages")).unwrap();
+        std::fs::write(world.folder().join("pages/page.html"), PAGE).unwrap();
         let world = world.start().await;
         let browser = Browser::open(&folder).unwrap();
         browser.trust(&certutil, &world.state_dir().join("certs/root.pem"));
@@ -123,6 +131,20 @@ impl Street {
             refusals: u32::try_from(refused().count()).unwrap(),
             asked: shown.asked,
         }
+    }
+
+    /// Opens the page, which puts that other page of the gateway's into a frame: whether anything of it came to be seen, and
+    /// how it was asked for.
+    pub fn frames(&self, page: &str, framed: &str) -> (bool, Asked) {
+        let hold = self.elsewhere(page.split(':').next().unwrap(), "friend");
+        let url = format!("{page}?frame={framed}&hold={hold}{HOLD}");
+        let mut shown = tokio::task::block_in_place(|| self.browser.watched_where(NAMES, &url));
+        let path = &framed[framed.rfind('/').unwrap()..];
+        let at = shown.asked.iter().position(|asked| asked.target() == path);
+        let at = at.unwrap_or_else(|| panic!("{url} never frames it: {:?}", shown.asked));
+        let is_seen = shown.dom.contains(">FRAMED seen<");
+        assert!(is_seen || shown.dom.contains(">FRAMED unseen<"), "{url} never ends: {}", shown.dom);
+        (is_seen, shown.asked.swap_remove(at))
     }
 
     /// How many refusals of pages from elsewhere the log holds once the gateway has stopped. Those that repeat within ten
