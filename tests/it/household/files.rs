@@ -39,6 +39,11 @@ async fn files_are_shown_and_known_ones_are_not_sent_again() {
         let reply = tablet.ask("aria2", "GET", "/", &format!("If-None-Match: {known}\r\n")).await.is(status);
         assert_eq!((reply.head.get("etag"), reply.body.is_empty()), (Some(tag), status == 304));
     }
+    // Over http nothing tells a frame from a link.
+    for path in ["/", "/js/app.js"] {
+        let shown = tablet.get("aria2", path).await.is(200);
+        shown.has("content-security-policy", "frame-ancestors 'self'");
+    }
     tablet.ask("aria2", "HEAD", "/", "").await.is(200).has("content-length", "9").has("etag", tag);
 }
 

@@ -5,12 +5,19 @@ use std::process::Command;
 
 use super::door::Door;
 use super::needs;
-use super::process::say;
+use super::netlog::{self, Asked};
+use super::process::{knowing_by, say};
 
 /// Chromium with a home of its own.
 pub struct Browser {
     program: PathBuf,
     home: PathBuf,
+}
+
+/// A page, and all that was asked of anybody until it was so.
+pub struct Watched {
+    pub dom: String,
+    pub asked: Vec<Asked>,
 }
 
 impl Browser {
@@ -20,13 +27,25 @@ impl Browser {
         Some(Self { program: needs("chromium")?, home })
     }
 
-    /// Makes it trust that certificate, as its users would.
+    /// Makes it trust that root, as its users would.
     pub fn trust(&self, certutil: &Path, root: &Path) {
-        let store = self.home.join(".pki/nssdb");
-        std::fs::create_dir_all(&store).unwrap();
-        let store = format!("sql:{}", store.display());
-        say(Command::new(certutil).args(["-d", &store, "-N", "--empty-password"]));
-        say(Command::new(certutil).args(["-d", &store, "-A", "-t", "C,,", "-n", "ztgate", "-i"]).arg(root));
+        self.put_in_store(certutil, "C,,", root);
+    }
+
+    /// Makes it trust that one server's certificate.
+    pub fn trust_server(&self, certutil: &Path, certificate: &Path) {
+        self.put_in_store(certutil, "P,,", certificate);
+    }
+
+    fn put_in_store(&self, certutil: &Path, trust: &str, certificate: &Path) {
+        let folder = self.home.join(".pki/nssdb");
+        let store = format!("sql:{}", folder.display());
+        if !folder.is_dir() {
+            std::fs::create_dir_all(&folder).unwrap();
+            say(Command::new(certutil).args(["-d", &store, "-N", "--empty-password"]));
+        }
+        let name = certificate.display().to_string();
+        say(Command::new(certutil).args(["-d", &store, "-A", "-t", trust, "-n", &name, "-i", &name]));
     }
 
     /// The page as it is once it is loaded.
@@ -37,6 +56,15 @@ impl Browser {
     /// The same where a rule of Chromium's says where names lead.
     pub fn dom_where(&self, names: &str, url: &str) -> String {
         self.dump(&[&format!("--host-resolver-rules={names}")], url)
+    }
+
+    /// The same where names lead as that file of hosts says, to several addresses, too.
+    pub fn dom_knowing(&self, hosts: &Path, url: &str) -> String {
+        let mut command = knowing_by(hosts);
+        // A name has the addresses of all its lines (host.conf(5)).
+        command.args(["timeout", "-k", "5", "50"]).env("RESOLV_MULTI", "on");
+        // Chromium's own resolver takes a name's first line alone; libc all of them.
+        self.run(command, &["--disable-features=AsyncDns"], url)
     }
 
     /// Whether the page's scripts come to show those words. They have some seconds of the page's own clock, which waits
@@ -53,9 +81,23 @@ impl Browser {
             .find(|dom| dom.contains(words))
     }
 
+    /// The page as it is once it is loaded, and all that was asked until then, where a rule of Chromium's says where names
+    /// lead.
+    pub fn watched_where(&self, names: &str, url: &str) -> Watched {
+        let (log, names) = (self.home.join("net.json"), format!("--host-resolver-rules={names}"));
+        let dom = self.dump(&[&names, &format!("--log-net-log={}", log.display())], url);
+        Watched { dom, asked: netlog::read(&log) }
+    }
+
     fn dump(&self, more: &[&str], url: &str) -> String {
-        let mut chromium = Command::new("timeout");
-        chromium.args(["-k", "5", "50"]).arg(&self.program).args([
+        let mut timeout = Command::new("timeout");
+        timeout.args(["-k", "5", "50"]);
+        self.run(timeout, more, url)
+    }
+
+    /// Runs it by a command that takes it as its last arguments.
+    fn run(&self, mut chromium: Command, more: &[&str], url: &str) -> String {
+        chromium.arg(&self.program).args([
             "--headless",
             "--no-sandbox",
             "--disable-gpu",

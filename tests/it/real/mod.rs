@@ -11,14 +11,18 @@ mod copyparty;
 mod curl;
 mod demo;
 pub mod door;
+mod framed;
 pub mod named;
+mod netlog;
 mod notify;
 pub mod origin;
 mod pages;
 pub mod pebble;
 pub mod process;
 mod qr;
+mod rebound;
 mod resolved;
+mod street;
 mod trust;
 mod webdav;
 

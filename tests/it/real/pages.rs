@@ -2,31 +2,14 @@
 //! is not localhost, where browsers say less.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use ztgate::audit::{Record, Verdict};
 use ztgate::model::RefusalCode;
 
-use super::browser::Browser;
-use super::needs;
-use crate::world::upstream::{Upstream, script};
-use crate::world::{Live, World};
+use super::street::{Outcome, Street};
 
-const PAGE: &str = include_str!("page.html");
-
-/// Where names lead. Loopback has room for a machine each.
-const NAMES: &str = "MAP *.home.arpa 127.0.0.2, MAP *.example 127.0.0.3, MAP rebound.test 127.0.0.4";
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
-const REBOUND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
-
-/// All that the page asks for, but for what its sandbox does.
-const ALL: [&str; 23] = [
+/// All that the page asks for by a way of its own.
+const ALL: [&str; 25] = [
     "beacon",
     "cors-include-GET",
     "cors-include-POST",
@@ -45,6 +28,8 @@ const ALL: [&str; 23] = [
     "same-origin-include-POST",
     "same-origin-omit-GET",
     "same-origin-omit-POST",
+    "sandbox-fetch",
+    "sandbox-form",
     "script",
     "speculation",
     "style",
@@ -52,180 +37,72 @@ const ALL: [&str; 23] = [
     "websocket",
 ];
 
-/// Shows the page to whoever asks for it, and answers all else, WebSockets too.
-fn pages() -> Upstream {
-    script(|mut served| async move {
-        while let Some(head) = served.request().await {
-            if served.wire.body(&head).await.is_none() {
-                return;
-            }
-            if let Some(key) = head.get("sec-websocket-key") {
-                let accept = derive_accept_key(key.as_bytes());
-                let head =
-                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
-                served.wire.send(format!("{head}Sec-WebSocket-Accept: {accept}\r\n\r\n")).await;
-                // A close frame without a reason (RFC 6455, section 5.5.1).
-                served.wire.send([0x88, 0]).await;
-                return;
-            }
-            served.wire.send(answer(head.target())).await;
-        }
-    })
+/// What Chromium itself keeps a page from asking of another origin, without a word to anybody.
+const UNSENT: [&str; 4] =
+    ["same-origin-include-GET", "same-origin-include-POST", "same-origin-omit-GET", "same-origin-omit-POST"];
+
+/// Nor does it fetch anything ahead by http.
+const UNSENT_BY_HTTP: [&str; 1] = ["speculation"];
+
+/// What a page asks in a sandbox. No origin is said of it but `null`.
+const SANDBOXED: [&str; 2] = ["sandbox-fetch", "sandbox-form"];
+
+/// What the plain lane cannot tell, as deploy/pages.md says: frames from links, and what names no page from natives.
+const UNTOLD: [&str; 2] = ["frame", "unsaid"];
+
+fn set(ways: &[&str]) -> BTreeSet<String> {
+    ways.iter().map(|&way| way.to_owned()).collect()
 }
 
-fn answer(target: &str) -> String {
-    let (kind, body) = match target.split(['?', '/']).nth(1) {
-        Some("page") => ("text/html", PAGE),
-        _ if target.ends_with("style") => ("text/css", "p {}"),
-        _ if target.contains("script") => ("text/javascript", "1"),
-        _ => ("text/html", "<p>here it is</p>"),
-    };
-    // A name that leads elsewhere next time leaves no connection behind, and neither does an idle browser.
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nCache-Control: no-store\r\nConnection: close\r\n\
-         Access-Control-Allow-Origin: *\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// A gateway whose names a browser can open as one device's, and a server elsewhere.
-struct Street {
-    world: Live,
-    browser: Browser,
-    elsewhere: u16,
-}
-
-impl Street {
-    async fn open() -> Option<Self> {
-        let (certutil, folder) = (needs("certutil")?, tempfile::tempdir().unwrap());
-        needs("chromium")?;
-        let server = TcpListener::bind((ELSEWHERE, 0)).await.unwrap();
-        let elsewhere = server.local_addr().unwrap().port();
-        let lists = format!("allow_origins = [\"http://friend.example:{elsewhere}\"]");
-        let world = World::new()
-            .member("laptop")
-            .service_with("wiki", pages(), &lists)
-            .service("films", pages())
-            .allow("laptop", "wiki")
-            .allow("laptop", "films")
-            .start()
-            .await;
-        let browser = Browser::open(&folder.keep()).unwrap();
-        browser.trust(&certutil, &world.state_dir().join("certs/root.pem"));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = server.accept().await {
-                tokio::spawn(show(stream));
-            }
-        });
-        let laptop = world.from("laptop").source;
-        for port in [world.http_port(), world.https_port()] {
-            lead(GATEWAY, port, laptop, Arc::new(AtomicBool::new(true))).await;
-        }
-        Some(Self { world, browser, elsewhere })
-    }
-
-    fn url(&self, scheme: &str, name: &str) -> String {
-        let port = if scheme == "http" { self.world.http_port() } else { self.world.https_port() };
-        format!("{scheme}://{name}.home.arpa:{port}")
-    }
-
-    /// Opens the page there, which asks for all that it can at `to`: what of it the service saw, and what the page read.
-    fn asks(&self, page: &str, to: &str) -> (BTreeSet<String>, String) {
-        let who = format!("{}-{}", page.replace([':', '/', '.'], ""), to.split(':').next().unwrap());
-        let url = format!("{page}/page?who={who}&to={to}");
-        let shown = tokio::task::block_in_place(|| self.browser.shown_where(NAMES, &url, ">FINISHED "));
-        let shown = shown.unwrap_or_else(|| panic!("{url} never ends"));
-        let read = shown.split_once(">FINISHED ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
-        let seen = self.world.upstream("wiki").requests();
-        let mark = format!("/{who}/");
-        let seen = seen.iter().filter_map(|head| head.target().strip_prefix(&mark)?.split('?').next());
-        (seen.map(str::to_owned).collect(), read.trim().to_owned())
-    }
-}
-
-/// Answers a request without any gateway.
-async fn show(mut stream: TcpStream) {
-    let mut head = Vec::new();
-    while let Ok(1..) = stream.read_buf(&mut head).await {
-        if head.windows(4).any(|four| four == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&head);
-            let target = head.split(' ').nth(1).unwrap_or("/");
-            // A browser that has left does not want it.
-            let _ = stream.write_all(answer(target).as_bytes()).await;
-            return;
-        }
-    }
-}
-
-/// Carries what comes to this address to the gateway's port as a device's own, once `to_gateway` says so; until then
-/// somebody else answers there.
-async fn lead(at: Ipv4Addr, port: u16, device: IpAddr, to_gateway: Arc<AtomicBool>) {
-    let listener = TcpListener::bind((at, port)).await.unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            if !to_gateway.load(Ordering::Relaxed) {
-                to_gateway.store(true, Ordering::Relaxed);
-                tokio::spawn(show(stream));
-                continue;
-            }
-            tokio::spawn(async move {
-                let socket = TcpSocket::new_v4().unwrap();
-                socket.bind(SocketAddr::new(device, 0)).unwrap();
-                if let Ok(mut gateway) = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await {
-                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut gateway).await;
-                }
-            });
-        }
-    });
-}
-
-fn set(paths: &[&str]) -> BTreeSet<String> {
-    paths.iter().map(|&path| path.to_owned()).collect()
+fn all_but(ways: &[&[&str]]) -> BTreeSet<String> {
+    ALL.iter().filter(|way| !ways.concat().contains(way)).map(|&way| way.to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_services_own_page_does_all_that_pages_do() {
     let Some(street) = Street::open().await else { return };
-    for lane in ["https", "http"] {
-        let wiki = street.url(lane, "wiki");
-        let (seen, read) = street.asks(&wiki, &wiki);
-        let mut all = set(&ALL);
-        if lane == "http" {
-            // A form that is not to say where it is from: over http it looks like anybody's.
-            all.remove("hidden-form");
-            // Chromium fetches nothing ahead over http.
-            all.remove("speculation");
-        }
-        assert_eq!(seen, all, "{lane}");
+    // A form that is not to say where it is from looks over http like anybody's.
+    for (lane, kept, unsent) in [("https", &[][..], &[][..]), ("http", &["hidden-form"], &UNSENT_BY_HTTP)] {
+        let wiki = street.service(lane, "wiki");
+        let Outcome { through, refused, sent, read, .. } = street.asks(&wiki, "wiki", lane);
+        assert_eq!(sent, all_but(&[unsent]), "{lane}");
+        assert_eq!(through, all_but(&[&SANDBOXED, kept, unsent]), "{lane}");
+        assert_eq!(refused, set(&[&SANDBOXED, kept].concat()), "{lane}");
         assert!(read.contains("cors-include-POST") && read.contains("preflight"), "{lane}: {read}");
     }
 }
 
+/// Each way by itself: the browser sent it, and it was the gateway that refused it.
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_from_elsewhere_and_of_sibling_services_do_none_of_it() {
-    let Some(street) = Street::open().await else { return };
-    let evil = format!("http://evil.example:{}", street.elsewhere);
-    for (page, lane, arrives) in [
-        (evil.clone(), "https", &[][..]),
-        (street.url("https", "films"), "https", &[]),
+    let Some(mut street) = Street::open().await else { return };
+    let mut refusals = 0;
+    for (page, lane, goes, unsent) in [
+        (street.elsewhere("http", "evil"), "https", &[][..], &[][..]),
+        (street.elsewhere("https", "evil"), "https", &[], &[]),
+        (street.service("https", "films"), "https", &[], &[]),
         // The service's own name, but the page came by http.
-        (street.url("http", "wiki"), "https", &[]),
-        // What the plain lane cannot tell, as README says: frames from links, and what names no page from natives.
-        (evil, "http", &["frame", "unsaid"]),
-        (street.url("http", "films"), "http", &["frame", "unsaid"]),
+        (street.service("http", "wiki"), "https", &[], &[]),
+        (street.elsewhere("http", "evil"), "http", &UNTOLD, &UNSENT_BY_HTTP),
+        (street.service("http", "films"), "http", &UNTOLD, &UNSENT_BY_HTTP),
     ] {
-        let (seen, read) = street.asks(&page, &street.url(lane, "wiki"));
-        assert_eq!(seen, set(arrives), "from {page} over {lane}");
-        assert_eq!(read, "", "from {page} over {lane}");
+        let outcome = street.asks(&page, "wiki", lane);
+        assert_eq!(outcome.sent, all_but(&[&UNSENT, unsent]), "sent from {page} over {lane}");
+        assert_eq!(outcome.refused, all_but(&[&UNSENT, unsent, goes]), "refused from {page} over {lane}");
+        assert_eq!(outcome.through, set(goes), "from {page} over {lane}");
+        assert_eq!(outcome.read, "", "from {page} over {lane}");
+        refusals += outcome.refusals;
     }
+    let on_record = street.refusals_on_record().await;
+    assert!(on_record >= refusals, "{on_record} of {refusals}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listed_page_asks_and_reads_what_names_it() {
     let Some(street) = Street::open().await else { return };
-    let friend = format!("http://friend.example:{}", street.elsewhere);
-    for lane in ["https", "http"] {
-        let (seen, read) = street.asks(&friend, &street.url(lane, "wiki"));
+    for (scheme, lane) in [("http", "https"), ("http", "http"), ("https", "https")] {
+        let friend = street.elsewhere(scheme, "friend");
+        let Outcome { through, refused, read, .. } = street.asks(&friend, "wiki", lane);
         for named in [
             "beacon",
             "cors-include-GET",
@@ -235,11 +112,33 @@ async fn a_listed_page_asks_and_reads_what_names_it() {
             "preflight",
             "websocket",
         ] {
-            assert!(seen.contains(named), "{named} over {lane}: {seen:?}");
+            assert!(through.contains(named), "{named} from {friend} over {lane}: {through:?}");
         }
-        assert!(!seen.contains("sandbox-fetch") && !seen.contains("sandbox-form"), "{lane}: {seen:?}");
+        for hidden in SANDBOXED {
+            assert!(
+                refused.contains(hidden) && !through.contains(hidden),
+                "{hidden} over {lane}: {refused:?}"
+            );
+        }
         for readable in ["cors-include-GET", "cors-include-POST", "cors-omit-GET", "preflight"] {
             assert!(read.split(' ').any(|what| what == readable), "{readable} over {lane}: {read}");
+        }
+    }
+}
+
+/// Who lists `null` lists every sandbox; who does not, none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_reaches_a_service_that_lists_null_and_no_other() {
+    let Some(street) = Street::open().await else { return };
+    for (scheme, lane) in [("http", "https"), ("http", "http"), ("https", "https")] {
+        let evil = street.elsewhere(scheme, "evil");
+        for (service, lists_null) in [("drop", true), ("films", false)] {
+            let Outcome { through, refused, .. } = street.asks(&evil, service, lane);
+            let (reached, kept) = if lists_null { (through, refused) } else { (refused, through) };
+            for way in SANDBOXED {
+                assert!(reached.contains(way), "{way} from {evil} to {service} over {lane}");
+                assert!(!kept.contains(way), "{way} from {evil} to {service} over {lane}");
+            }
         }
     }
 }
@@ -247,13 +146,16 @@ async fn a_listed_page_asks_and_reads_what_names_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_from_anywhere_leads_to_a_service() {
     let Some(street) = Street::open().await else { return };
-    let evil = format!("http://evil.example:{}", street.elsewhere);
     for lane in ["https", "http"] {
-        for page in [&evil, &street.url(lane, "films"), &street.url(lane, "wiki")] {
-            let to = street.url(lane, "wiki");
-            let url = format!("{page}/page?link={to}/linked");
-            let shown = tokio::task::block_in_place(|| street.browser.shown_where(NAMES, &url, "here it is"));
-            assert!(shown.is_some(), "from {page} over {lane}");
+        let to = street.service(lane, "wiki");
+        for page in [
+            street.elsewhere("http", "evil"),
+            street.elsewhere("https", "evil"),
+            street.service(lane, "films"),
+            to.clone(),
+        ] {
+            let shown = street.shows(&format!("{page}/page?link={to}/linked"), "here it is");
+            assert!(shown, "from {page} over {lane}");
         }
     }
 }
@@ -262,10 +164,9 @@ async fn a_link_from_anywhere_leads_to_a_service() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_refused_ahead_is_asked_anew_when_somebody_goes_there() {
     let Some(street) = Street::open().await else { return };
-    let films = street.url("https", "films");
-    let url = format!("{films}/page?ahead=1&link={}/linked", street.url("https", "wiki"));
-    let shown = tokio::task::block_in_place(|| street.browser.shown_where(NAMES, &url, "here it is"));
-    assert!(shown.is_some());
+    let films = street.service("https", "films");
+    let url = format!("{films}/page?ahead=1&link={}/linked", street.service("https", "wiki"));
+    assert!(street.shows(&url, "here it is"));
     let is_ahead = |record: &Record| record.verdict == Verdict::Refuse(RefusalCode::CrossSite);
     let refused = street.world.audit().record(is_ahead).await;
     assert_eq!((refused.path.as_deref(), refused.service.as_deref()), (Some("/linked"), Some("wiki")));
@@ -274,14 +175,27 @@ async fn what_was_refused_ahead_is_asked_anew_when_somebody_goes_there() {
     assert!(!seen.is_empty() && seen.iter().all(|head| !head.has("sec-purpose")), "{seen:?}");
 }
 
-/// The name is the page's own to the browser, which then asks whoever it leads to.
+/// Chromium takes `home.arpa` for a public suffix, as it does `com`: names below it are another site to each other. In a zone
+/// of another name they are one, and share cookies.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_comes_to_lead_to_the_gateway_opens_nothing() {
-    let Some(street) = Street::open().await else { return };
-    let (port, laptop) = (street.world.http_port(), street.world.from("laptop").source);
-    lead(REBOUND, port, laptop, Arc::new(AtomicBool::new(false))).await;
-    let url = format!("http://rebound.test:{port}/page?rebind=1");
-    let shown = tokio::task::block_in_place(|| street.browser.shown_where(NAMES, &url, "unknown-name"));
-    assert!(shown.is_some_and(|dom| dom.contains("told: 421 unknown-name")));
-    assert!(street.world.upstream("wiki").requests().is_empty());
+async fn a_sibling_of_the_same_site_does_no_more_than_one_of_another() {
+    for (zone, said) in [("lab.internal", "same-site"), ("home.arpa", "cross-site")] {
+        let Some(street) = Street::open_in(zone).await else { return };
+        let outcome = street.asks(&street.service("https", "films"), "wiki", "https");
+        for asked in &outcome.asked {
+            let way = asked.target().rsplit('/').next().unwrap();
+            let said = match way {
+                // Of a WebSocket Chromium says no more than its origin.
+                "websocket" => None,
+                "speculation" => Some("none"),
+                // A sandbox is no site at all.
+                "sandbox-fetch" | "sandbox-form" => Some("cross-site"),
+                _ => Some(said),
+            };
+            assert_eq!(asked.header("sec-fetch-site"), said, "{way} in {zone}");
+        }
+        assert_eq!(outcome.refused, all_but(&[&UNSENT]), "{zone}");
+        assert_eq!(outcome.through, set(&[]), "{zone}");
+        assert_eq!(outcome.read, "", "{zone}");
+    }
 }

@@ -96,11 +96,18 @@ pub fn knowing(names: &[&str], folder: &Path, program: &Path) -> Command {
 pub fn knowing_at(address: Ipv4Addr, names: &[&str], folder: &Path, program: &Path) -> Command {
     let hosts = folder.join("hosts");
     std::fs::write(&hosts, format!("127.0.0.1 localhost\n{address} {}\n", names.join(" "))).unwrap();
+    let mut command = knowing_by(&hosts);
+    command.arg(program);
+    command
+}
+
+/// What runs the command that its last arguments are, where that file says where names lead.
+pub fn knowing_by(hosts: &Path) -> Command {
     let mut command = Command::new("unshare");
     command
         .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
         .arg(r#"mount --bind "$0" /etc/hosts && exec "$@""#)
-        .args([hosts.as_path(), program]);
+        .arg(hosts);
     command
 }
 

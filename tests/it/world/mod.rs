@@ -127,6 +127,12 @@ impl World {
         self
     }
 
+    /// Another zone than `home.arpa`. [`Device`]'s own requests know that one only.
+    pub fn zone(mut self, zone: &str) -> Self {
+        self.plan.zone = Some(zone.to_owned());
+        self
+    }
+
     /// The folder of the configuration, before and while the world runs.
     pub fn folder(&self) -> &Path {
         self.folder.path()

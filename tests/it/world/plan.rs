@@ -25,6 +25,8 @@ pub struct Plan {
     services: Vec<Service>,
     /// Lines of the gateway's own in the configuration.
     lines: String,
+    /// In place of [`ZONE`].
+    pub zone: Option<String>,
     /// Lines of `[dns]`; `None` where it is off.
     pub dns: Option<String>,
     /// What an operator wrote instead of the reserved HTTP port.
@@ -171,8 +173,9 @@ impl Plan {
     /// Writes the configuration as it stands.
     pub fn write(&self, folder: &Path, node: &str, ports: &Ports) {
         let mut config = format!(
-            "network = \"{NETWORK}\"\nzone = \"{ZONE}\"\nstate_dir = \"state\"\n\
+            "network = \"{NETWORK}\"\nzone = \"{}\"\nstate_dir = \"state\"\n\
              http_port = {}\nhttps_port = {}\n\n[node]\nurl = \"{node}\"\ntoken_file = \"token\"\n{}\n",
+            self.zone.as_deref().unwrap_or(ZONE),
             self.http_port.unwrap_or(ports.http),
             ports.https,
             self.lines
