@@ -210,10 +210,11 @@ async fn listens(certificate: Option<&Pair>) -> u16 {
                 match tls {
                     None => show(stream, |_| ()).await,
                     // A browser that has left wants no handshake.
-                    Some(tls) => match tls.accept(stream).await {
-                        Ok(stream) => show(stream, |_| ()).await,
-                        Err(_) => (),
-                    },
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            show(stream, |_| ()).await;
+                        }
+                    }
                 }
             });
         }
