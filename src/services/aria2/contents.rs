@@ -8,7 +8,7 @@ mod metalink;
 mod torrent;
 
 pub use metalink::metalink;
-pub use torrent::{Torrent, torrent};
+pub use torrent::torrent;
 
 use super::refusal::Refusal;
 
