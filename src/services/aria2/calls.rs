@@ -62,7 +62,7 @@ pub fn judge(
                 take.links(house)?;
             }
             take.options(role, house)?;
-            words::torrent(torrent.name.as_deref(), &torrent.hash)
+            words::torrent(&torrent.name, &torrent.hash)
         }
         Shape::Metalink => {
             let file = take.file("a metalink in base64")?;

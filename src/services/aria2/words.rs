@@ -112,11 +112,8 @@ fn magnet(query: &str) -> String {
 }
 
 /// A torrent that came with the call.
-pub fn torrent(name: Option<&str>, hash: &str) -> About {
-    match name {
-        Some(name) => format!("torrent {hash} ({})", clean(name, LONGEST_LINK)),
-        None => format!("torrent {hash}"),
-    }
+pub fn torrent(name: &str, hash: &str) -> About {
+    format!("torrent {hash} ({})", clean(name, LONGEST_LINK))
 }
 
 /// A metalink that came with the call, of so many bytes.

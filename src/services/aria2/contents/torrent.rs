@@ -12,7 +12,7 @@ use crate::services::aria2::targets;
 #[derive(Debug)]
 pub struct Torrent {
     /// As it calls itself.
-    pub name: Option<String>,
+    pub name: String,
     /// Its info hash (BEP 3) in hexadecimal digits, by which the world knows it.
     pub hash: String,
 }
@@ -56,13 +56,18 @@ fn info(value: &Bencode, written: &[u8]) -> Result<Torrent, Refusal> {
             "the torrent's keys are in no order, so nobody has what aria2 would ask for",
         ));
     }
-    let name = value.get(b"name.utf-8").or_else(|| value.get(b"name"));
-    let name = name.map(|name| String::from_utf8_lossy(name).into_owned());
-    if name.as_deref().is_some_and(|name| name.split(['/', '\\']).any(|part| part.starts_with('.'))) {
+    // The first one that is there, whatever it is; without any aria2 writes to `.file` (bittorrent_helper.cc).
+    let name = value.get(b"name.utf-8").or_else(|| value.get(b"name")).and_then(Bencode::text);
+    let name =
+        name.filter(|name| !name.is_empty()).ok_or_else(|| Refusal::malformed("the torrent has no name"))?;
+    let name = String::from_utf8_lossy(name).into_owned();
+    if name.split(['/', '\\']).any(|part| part.starts_with('.')) {
         return Err(hidden("torrent"));
     }
     // aria2 divides by it, counts in 32 bits, and ends where that comes to nothing (bittorrent_helper.cc).
-    if value.number(b"piece length").is_some_and(|length| !(1..=MOST_A_PIECE).contains(&length)) {
+    if let Some(Bencode::Whole(length)) = value.get(b"piece length")
+        && !length.is_some_and(|length| (1..=MOST_A_PIECE).contains(&length))
+    {
         return Err(Refusal::malformed("the torrent's pieces have no length that there is"));
     }
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, written);
@@ -80,7 +85,7 @@ const MOST_VALUES: usize = 1 << 19;
 const MOST_A_PIECE: i64 = 1 << 30;
 
 enum Bencode<'a> {
-    /// None if it does not fit, as no number of a torrent's does.
+    /// None if it does not fit into 64 bits.
     Whole(Option<i64>),
     Text(&'a [u8]),
     List(Vec<Self>),
@@ -92,21 +97,16 @@ enum Bencode<'a> {
 }
 
 impl Bencode<'_> {
-    fn get(&self, wanted: &[u8]) -> Option<&[u8]> {
+    fn get(&self, wanted: &[u8]) -> Option<&Self> {
         let Self::Dict { members, .. } = self else { return None };
-        members.iter().find_map(|(key, value)| match value {
-            Self::Text(text) if *key == wanted => Some(*text),
-            _ => None,
-        })
+        members.iter().find(|(key, _)| *key == wanted).map(|(_, value)| value)
     }
 
-    /// A number that does not fit is none that aria2 could take, so it is told as the least.
-    fn number(&self, wanted: &[u8]) -> Option<i64> {
-        let Self::Dict { members, .. } = self else { return None };
-        members.iter().find_map(|(key, value)| match value {
-            Self::Whole(number) if *key == wanted => Some(number.unwrap_or(i64::MIN)),
+    fn text(&self) -> Option<&[u8]> {
+        match self {
+            Self::Text(text) => Some(text),
             _ => None,
-        })
+        }
     }
 
     fn is_in_order(&self) -> bool {
@@ -220,16 +220,12 @@ mod tests {
             of("comment", &text("http://192.168.1.1/")),
         ] {
             let torrent = torrent(file.as_bytes(), false).unwrap();
-            assert_eq!(torrent.name.as_deref(), Some("iso"), "{file}");
+            assert_eq!(torrent.name, "iso", "{file}");
             // printf d4:name3:isoe | sha1sum
             assert_eq!(torrent.hash, "6a404f55bf72785847ec939ecb922bfab5eea25a");
         }
         let both = "d4:infod4:name1:a10:name.utf-82:\u{e9}ee";
-        assert_eq!(
-            torrent(both.as_bytes(), false).unwrap().name.as_deref(),
-            Some("\u{e9}"),
-            "as aria2 has it"
-        );
+        assert_eq!(torrent(both.as_bytes(), false).unwrap().name, "\u{e9}", "as aria2 has it");
     }
 
     #[test]
@@ -238,6 +234,11 @@ mod tests {
             assert!(torrent(named(name).as_bytes(), true).is_err(), "{name}");
         }
         assert!(torrent(named("a.b/c.d").as_bytes(), false).is_ok());
+        for nameless in
+            ["d4:infodee", "d4:infod4:name0:ee", "d4:infod4:namei1eee", "d4:infod4:name1:a10:name.utf-8leee"]
+        {
+            assert!(torrent(nameless.as_bytes(), true).is_err(), "{nameless}, which would be .file");
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn each_role_may_make_its_calls_and_no_others() {
         (r#""aria2.getVersion""#, WATCH),
         (r#""system.multicall","params":[[{"methodName":"aria2.getVersion"}]]"#, WATCH),
         (r#""aria2.addUri","params":[["https://example.org/a"],{"dir":"films"},0]"#, ADD),
-        (r#""aria2.addTorrent","params":["ZDQ6aW5mb2RlZQ==",[],{}]"#, ADD),
+        (r#""aria2.addTorrent","params":["ZDQ6aW5mb2Q0Om5hbWUzOmlzb2Vl",[],{}]"#, ADD),
         (r#""aria2.addMetalink","params":["PD94bWw="]"#, ADD),
         (r#""aria2.changePosition","params":["a1",-1,"POS_CUR"]"#, MANAGE),
         (
@@ -127,7 +127,7 @@ fn what_nobody_may_ask_is_not_asked_for_anybody() {
         (r#""aria2.addUri","params":[["https://example.org/",5]]"#, 400),
         (r#""aria2.addTorrent","params":[""]"#, 400),
         (r#""aria2.addTorrent","params":["!"]"#, 400),
-        (r#""aria2.addTorrent","params":["ZDQ6aW5mb2RlZQ==",["http://10.0.0.1/"]]"#, 403),
+        (r#""aria2.addTorrent","params":["ZDQ6aW5mb2Q0Om5hbWUzOmlzb2Vl",["http://10.0.0.1/"]]"#, 403),
         (r#""aria2.addMetalink","params":["===="]"#, 400),
         (r#""aria2.pause","params":["../x"]"#, 400),
         (r#""aria2.pause","params":[]"#, 400),
