@@ -1,5 +1,6 @@
 //! Whatever a device says, aria2 runs nothing that the device may not have run. `PROPTEST_CASES` says how many messages.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -154,6 +155,23 @@ fn wrong_option(run: &Run, roles: usize, films: &Path) -> Option<String> {
     None
 }
 
+/// The IANA IPv4 Special-Purpose Address Registry.
+fn is_of_a_house(address: Ipv4Addr) -> bool {
+    matches!(
+        address.octets(),
+        [0 | 10 | 127 | 224.., ..]
+            | [100, 64..128, ..]
+            | [169, 254, ..]
+            | [172, 16..32, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 88, 99, _]
+            | [192, 168, ..]
+            | [198, 18 | 19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _]
+    )
+}
+
 /// By another way than the gateway's: which host would a resolver be asked for?
 pub fn leads_into_the_house(link: &str) -> bool {
     if let Some(query) = link.strip_prefix("magnet:?") {
@@ -167,7 +185,11 @@ pub fn leads_into_the_house(link: &str) -> bool {
     let bad = |host: &str| {
         let host =
             host.trim_start_matches('[').split([']', ':']).next().unwrap_or_default().trim_end_matches('.');
-        !host.contains('.') || host == "localhost" || host.ends_with(|c: char| c.is_ascii_digit())
+        match host.parse::<Ipv4Addr>() {
+            Ok(address) => is_of_a_house(address),
+            // What else ends in a digit may be an address in other words.
+            Err(_) => !host.contains('.') || host.ends_with(|c: char| c.is_ascii_digit()),
+        }
     };
     authority.contains('\\') || hosts.into_iter().any(bad)
 }
