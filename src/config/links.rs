@@ -26,8 +26,13 @@ impl LinkPaths {
 
     /// The entry that would let links lead there, if one can.
     pub fn entry_for(path: &str, query: Option<&str>) -> Option<String> {
-        let entry = if query.is_some() { format!("{path}?*") } else { path.to_owned() };
-        check(&entry).is_ok().then_some(entry)
+        let entry = match query.map(|query| query.split_once('=')) {
+            None => path.to_owned(),
+            Some(Some((key, _))) if !key.contains(['*', '&']) => format!("{path}?{key}=*"),
+            // Which of such queries would act, nobody can tell.
+            Some(_) => return None,
+        };
+        (!path.contains('*') && check(&entry).is_ok()).then_some(entry)
     }
 }
 
@@ -41,7 +46,7 @@ impl Entry {
         if self.goes_on && &*self.text == "/" {
             return true;
         }
-        // Compared as they were sent, in parts: nothing is made on a request's way.
+        // Compared as they were sent.
         let rest = match (self.text.split_once('?'), query) {
             (None, _) => path.strip_prefix(&*self.text).map(|rest| (rest, query)),
             (Some((own, begins)), Some(query)) if own == path => {
@@ -60,20 +65,29 @@ impl Entry {
 
 /// Whether a service could take a path for another one than it seems to be: by what it decodes, drops or walks up.
 fn is_ambiguous(path: &str) -> bool {
-    let odd_segment = |segment: &str| matches!(segment, "" | "." | "..");
-    let segments = path.strip_prefix('/').unwrap_or(path).split('/');
+    let segments = path.strip_prefix('/').unwrap_or(path);
     // Empty is the last one of a folder, and no other.
-    let mut segments = segments.peekable();
-    while let Some(segment) = segments.next() {
-        if odd_segment(segment) && !(segment.is_empty() && segments.peek().is_none()) {
+    let segments = segments.strip_suffix('/').unwrap_or(segments);
+    !segments.is_empty() && segments.split('/').any(is_ambiguous_segment)
+        || segments.is_empty() && path.len() > 1
+}
+
+/// Whether a segment names none, or one above, once somebody drops blanks and dots from it, as Windows does at its end; or
+/// has in it what somebody takes for the end of one.
+fn is_ambiguous_segment(segment: &str) -> bool {
+    let mut parts = segment.split('%');
+    let mut rest = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let byte = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let Some(byte) = byte else { return true };
+        // Bytes that are in no UTF-8 are dots and slashes to decoders that are lax about it.
+        if byte.is_ascii_control() || b"/\\.;%".contains(&byte) || matches!(byte, 0xc0 | 0xc1 | 0xf5..) {
             return true;
         }
+        rest.push(if byte == b' ' { ' ' } else { 'x' });
+        rest.push_str(&part[2..]);
     }
-    let odd_escape = |escape: &str| {
-        let byte = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        byte.is_none_or(|byte| byte.is_ascii_control() || b"/\\.;%".contains(&byte))
-    };
-    path.contains(['\\', ';']) || path.split('%').skip(1).any(odd_escape)
+    rest.contains(['\\', ';']) || rest.trim_matches([' ', '.']).is_empty()
 }
 
 pub(super) fn read(item: &Item<'_>, report: &mut Report) -> LinkPaths {
@@ -195,10 +209,25 @@ mod tests {
             "/share/%2",
             "/share/%zz",
             "/share/%é",
+            "/share/...",
+            "/share/..%20/admin",
+            "/share/%20../admin",
+            "/share/%20",
+            "/share/%c0%ae%C0%AE/admin",
+            "/share/..%c0%af",
+            "/share/%f8%80%80%80%ae",
+            "/share//",
         ] {
             assert!(!leads(&share, path), "{path}");
         }
-        for path in ["/share/a.b", "/share/...", "/share/.well-known", "/share/a%20b%C3%BC", "/share/a/b/"] {
+        for path in [
+            "/share/a.b",
+            "/share/a..b",
+            "/share/.well-known",
+            "/share/..a",
+            "/share/a%20b%C3%BC",
+            "/share/a/b/",
+        ] {
             assert!(leads(&share, path), "{path}");
         }
     }
@@ -207,8 +236,13 @@ mod tests {
     fn the_entry_that_a_page_names_lets_links_lead_there() {
         for (path, query, entry) in [
             ("/a/b", None, Some("/a/b")),
-            ("/a", Some("id=1"), Some("/a?*")),
-            ("/", Some("id=1"), Some("/?*")),
+            ("/a", Some("id=1&x=2"), Some("/a?id=*")),
+            ("/", Some("id=1"), Some("/?id=*")),
+            ("/a", Some("reboot"), None),
+            ("/a", Some("*=1"), None),
+            ("/a", Some("a&b=1"), None),
+            ("/*", None, None),
+            ("/admin*", None, None),
             ("/a\"b", None, None),
             ("/a//b", None, None),
             ("/a*b", None, None),
@@ -236,6 +270,7 @@ mod tests {
             ("/a/../b", "leave out"),
             ("/a/%2e%2e/b", "leave out"),
             ("//*", "leave out"),
+            ("//", "leave out"),
         ] {
             let (_, found) = check(text).expect_err(text);
             assert!(found.starts_with(hint) || found.contains(hint), "{text}: {found}");

@@ -21,6 +21,14 @@ pub(super) fn read(item: &Item<'_>, report: &mut Report) -> Vec<Box<str>> {
                 "any page on the web can make itself a frame without an origin, so this lets in all of them";
             report.warn(&item.spot, message, "name the app's own origin, if it has one");
         }
+        if text == "file://" {
+            let message = "each packaged app and each local file says that it is from there, so this lets in all of them";
+            report.warn(&item.spot, message, "name the app's own origin, if it has one");
+        }
+        if text.starts_with("http://") {
+            let message = "a page that came by http may have been written by whoever is on its way";
+            report.warn(&item.spot, message, "list https:// in its place, if the page has that");
+        }
         if !origins.iter().any(|known| **known == *text) {
             origins.push(text.into());
         }

@@ -67,6 +67,16 @@ impl<'a> WebOrigin<'a> {
         }
     }
 
+    /// The page's origin that a program means which writes its WebSocket's own URL for it (Starscream, for one). No page
+    /// has such an origin.
+    pub fn of_websocket(self) -> Self {
+        match self.scheme {
+            "ws" => Self { scheme: "http", ..self },
+            "wss" => Self { scheme: "https", ..self },
+            _ => self,
+        }
+    }
+
     /// The port that is meant where none is written.
     pub fn port(&self) -> Option<u16> {
         let by_scheme = || match self.scheme {

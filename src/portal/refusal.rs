@@ -53,8 +53,9 @@ pub struct RefusalPage<'a> {
     pub detail: Option<&'a str>,
     /// Whose page asked, where that is why it was refused.
     pub from: Option<&'a Elsewhere>,
-    /// The service's address on the lane where browsers say whose page asks, for what was asked on the other one.
-    pub over_https: Option<&'a str>,
+    /// Where the service begins, where it is a way on from here: on the lane where browsers say whose page asks, for what was
+    /// asked on the other one, or for a link that leads nowhere.
+    pub first_page: Option<&'a str>,
     pub zone: &'a str,
     /// The address of the gateway's own page, for those who may see it: active members.
     pub gate: Option<&'a str>,
@@ -83,10 +84,10 @@ impl RefusalPage<'_> {
                     p class="closed" { "For the person in charge:" code class="command" { (command) } }
                 }
             }
-            @if words.again || self.own_page().is_some() || self.gate.is_some() {
+            @if words.again || self.way_on().is_some() || self.gate.is_some() {
                 p class="actions" {
                     @if words.again { a class="button" href="" { "Try again" } }
-                    @if let Some(url) = self.own_page() { a class="button" href=(url) { "Open it over https" } }
+                    @if let Some((url, words)) = self.way_on() { a class="button" href=(url) { (words) } }
                     @if let Some(gate) = self.gate { a class="button quiet" href=(gate) { "What this device may open" } }
                 }
             }
@@ -123,9 +124,14 @@ impl RefusalPage<'_> {
         super::to_json(&twin)
     }
 
-    /// Where the service's own pages can say that they are.
-    fn own_page(&self) -> Option<&str> {
-        self.over_https.filter(|_| self.from == Some(&Elsewhere::Nowhere))
+    /// Where to go on, and the words for it.
+    fn way_on(&self) -> Option<(&str, &'static str)> {
+        let words = match self.from? {
+            Elsewhere::Nowhere => "Open it over https",
+            Elsewhere::Link(_) => "Open its first page",
+            Elsewhere::Origin(_) => return None,
+        };
+        self.first_page.map(|url| (url, words))
     }
 
     fn member(&self) -> Option<MemberId> {
@@ -171,7 +177,7 @@ mod tests {
         RefusalPage {
             detail: None,
             from: None,
-            over_https: None,
+            first_page: None,
             code,
             person: Some(Person { device: Some("red-phone"), member: "c46f4e4b8f".parse().unwrap() }),
             address: "10.147.17.20".parse().unwrap(),
@@ -241,17 +247,20 @@ mod tests {
         );
         assert!(html.contains("any page can"), "the line comes with its warning: {html}");
         assert!(!html.contains(url), "it was asked over https");
-        let html = RefusalPage { over_https: Some(url), ..hiding.clone() }.html();
+        let html = RefusalPage { first_page: Some(url), ..hiding.clone() }.html();
         assert!(html.contains(&format!("<a class=\"button\" href=\"{url}\">")), "{html}");
-        let json = RefusalPage { over_https: Some(url), ..hiding }.json();
+        let json = RefusalPage { first_page: Some(url), ..hiding }.json();
         assert!(json.contains(&format!("open {url} instead")), "{json}");
     }
 
     #[test]
     fn a_link_that_leads_nowhere_names_the_entry_that_would_let_it() {
         let link = Elsewhere::Link(Some("/share/*".into()));
-        let html = RefusalPage { from: Some(&link), ..example(RefusalCode::CrossSite) }.html();
-        assert!(html.contains("Links do not lead here") && html.contains("address bar"), "{html}");
+        let first_page = Some("https://films.home.arpa/");
+        let html = RefusalPage { from: Some(&link), first_page, ..example(RefusalCode::CrossSite) }.html();
+        assert!(html.contains("Links do not lead here"), "{html}");
+        assert!(html.contains("<a class=\"button\" href=\"https://films.home.arpa/\">"), "{html}");
+        assert!(!html.contains("address bar"), "there stands where the link led, and Enter would go there");
         assert!(html.contains("links = [&quot;/share/*&quot;]"), "{html}");
         let odd = RefusalPage { from: Some(&Elsewhere::Link(None)), ..example(RefusalCode::CrossSite) };
         assert!(!odd.html().contains("links = ["), "there is no entry that would");

@@ -15,6 +15,9 @@ const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-contro
 /// For how long a browser need not ask again, in seconds. Whether the page may ask is judged at each request all the same.
 const REMEMBER: HeaderValue = HeaderValue::from_static("600");
 
+/// What a page of the service's own may frame, and no other (Content Security Policy Level 3, section 6.4.2).
+pub const FRAMED_BY_ITSELF: HeaderValue = HeaderValue::from_static("frame-ancestors 'self'");
+
 const YES: HeaderValue = HeaderValue::from_static("true");
 
 /// Whether a field is one by which services let pages of other origins read what they say.
@@ -30,6 +33,8 @@ pub enum Reader {
     NotThis,
     /// The page of this `Origin`.
     Page(HeaderValue),
+    /// Nobody, and no other page may even show it in a frame.
+    Unframed,
 }
 
 impl Reader {
@@ -38,6 +43,9 @@ impl Reader {
         match self {
             Self::Nobody => return,
             Self::NotThis => {}
+            Self::Unframed => {
+                headers.append(header::CONTENT_SECURITY_POLICY, FRAMED_BY_ITSELF);
+            }
             Self::Page(origin) => {
                 let mut names = String::new();
                 for name in headers.keys() {

@@ -60,6 +60,9 @@ pub enum Links {
 pub enum Passage<'a> {
     /// To the service. `reader` is the `Origin` of a page that is not of this very origin and may read the answer.
     Goes { reader: Option<&'a HeaderValue> },
+    /// To the service, as a link that its service worker passes on. That leads to a tab or a frame, which browsers do not
+    /// tell apart then, and the answer is to be shown in no other page's frame.
+    GoesUnframed,
     /// A question that a browser asks for this page before it sends a request (a CORS preflight), which the gateway answers.
     Preflight { reader: &'a HeaderValue },
 }
@@ -124,7 +127,7 @@ pub fn judge<'a>(
     {
         return match allowed(Some(from))? {
             Passage::Goes { reader } => Ok(Passage::Preflight { reader: reader.unwrap_or(from.text) }),
-            preflight @ Passage::Preflight { .. } => Ok(preflight),
+            other => Ok(other),
         };
     }
     match site {
@@ -192,7 +195,8 @@ impl<'a> Asking<'a> {
     fn from(&self, origins: &Origins) -> Result<Option<From<'a>>, Foreign<'a>> {
         let Some(text) = self.headers.get(header::ORIGIN) else { return Ok(None) };
         let Header::Is(origin) = self.only(&header::ORIGIN) else { return Err(Foreign::Malformed) };
-        let read = WebOrigin::parse(origin);
+        let read =
+            WebOrigin::parse(origin).map(|read| if self.is_websocket { read.of_websocket() } else { read });
         let whose = match read {
             _ if origins.lists(origin) => Whose::Listed,
             Some(read) if self.is_this(read) => Whose::This,
@@ -240,25 +244,36 @@ impl<'a> Asking<'a> {
         {
             return Ok(passage);
         }
-        // Not `iframe`, `frame`, `object` or `embed`: a page in a frame is clicked without being seen.
-        let fills_a_tab =
-            || self.only(&MODE) == Header::Is("navigate") && self.only(&DEST) == Header::Is("document");
-        let is_link = self.reads() && !self.is_ahead() && fills_a_tab();
-        let ours = |lane| matches!(self.referers(origins, lane), Referers::Ours);
-        let passes = self.reads()
-            && match links() {
-                Links::Lead if is_link => true,
-                Links::LeadElsewhere if is_link && !ours(self.lane) => return Err(Foreign::Link),
-                Links::LeadElsewhere if is_link => true,
-                // It fills no tab. The service's own pages may have it fetched, and are told by what they cannot forge.
-                Links::Lead | Links::LeadElsewhere => self.is_ahead() && ours(self.lane),
-                Links::Closed => false,
-                Links::OwnPages => *self.method == Method::GET && ours(Lane::Http),
-            };
-        match from {
-            _ if passes => Ok(Passage::Goes { reader: None }),
-            Some(From { whose: Whose::Foreign(why), .. }) => Err(why),
-            _ => Err(Foreign::Unnamed),
+        // What is fetched ahead fills no tab, whoever asks: not even the service's own page proves that it wants this, for
+        // the `Referer` of what it asked elsewhere survives a redirect to here.
+        let leads = if self.reads() && !self.is_ahead() { self.leads(from) } else { Leads::Nowhere };
+        let refused = match from {
+            Some(From { whose: Whose::Foreign(why), .. }) => why,
+            _ => Foreign::Unnamed,
+        };
+        match (links(), leads) {
+            (Links::Lead, Leads::ToATab) => Ok(Passage::Goes { reader: None }),
+            (Links::Lead, Leads::ThroughAWorker) => Ok(Passage::GoesUnframed),
+            (Links::LeadElsewhere, Leads::ToATab | Leads::ThroughAWorker) => Err(Foreign::Link),
+            (Links::OwnPages, _)
+                if *self.method == Method::GET
+                    && matches!(self.referers(origins, Lane::Http), Referers::Ours) =>
+            {
+                Ok(Passage::Goes { reader: None })
+            }
+            _ => Err(refused),
+        }
+    }
+
+    /// Where a link leads, by what browsers say of navigations.
+    fn leads(&self, from: Option<From<'a>>) -> Leads {
+        match (self.only(&MODE), self.only(&DEST)) {
+            // Not `iframe`, `frame`, `object` or `embed`: a page in a frame is clicked without being seen.
+            (Header::Is("navigate"), Header::Is("document")) => Leads::ToATab,
+            // Chromium says so of a navigation that the service's worker fetches for it. Of background fetches, too, which
+            // have an `Origin`.
+            (Header::Is("navigate"), Header::Is("empty")) if from.is_none() => Leads::ThroughAWorker,
+            _ => Leads::Nowhere,
         }
     }
 
@@ -314,6 +329,15 @@ impl<'a> Asking<'a> {
         }
         found
     }
+}
+
+/// Where a link of another page leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leads {
+    ToATab,
+    /// To a tab or a frame, by way of the service's own service worker (W3C Service Workers).
+    ThroughAWorker,
+    Nowhere,
 }
 
 /// Whose pages `Referer` names.

@@ -124,12 +124,15 @@ pub fn refuse(mut entry: Entry, client: Client, refusal: &Refusal) -> Response<P
     let member = connection.member.and_then(|id| snapshot.roster.get(id));
     let active = refusal.code > RefusalCode::MemberExpired;
     let gate = gate_url(&snapshot.site, &connection);
-    let over_https = match &refusal.service {
-        Some(name) if connection.lane() == Lane::Http => {
-            Some(format!("{}/", url_of(&snapshot.site, &connection, Lane::Https, name)))
-        }
+    // The lane on which that page's browser says whose it is, or the one that the link came by.
+    let lane = match refusal.from {
+        Some(Elsewhere::Nowhere) if connection.lane() == Lane::Http => Some(Lane::Https),
+        Some(Elsewhere::Link(_)) => Some(connection.lane()),
         _ => None,
     };
+    let first_page = lane.zip(refusal.service.as_ref());
+    let first_page =
+        first_page.map(|(lane, name)| format!("{}/", url_of(&snapshot.site, &connection, lane, name)));
     let page = RefusalPage {
         code: refusal.code,
         person: connection.member.map(|id| Person {
@@ -144,7 +147,7 @@ pub fn refuse(mut entry: Entry, client: Client, refusal: &Refusal) -> Response<P
         },
         detail: refusal.why.as_deref(),
         from: refusal.from.as_ref(),
-        over_https: over_https.as_deref(),
+        first_page: first_page.as_deref(),
         zone: snapshot.site.zone.as_str(),
         gate: active.then_some(gate.as_str()),
         request: Some(entry.request_id()),

@@ -126,6 +126,7 @@ fn judge<B>(connection: &Rc<Connection>, request: &Request<B>, entry: &mut Entry
         Passage::Goes { reader: Some(origin) } => Reader::Page(origin.clone()),
         Passage::Goes { reader: None } if origins.lets_others_read() => Reader::NotThis,
         Passage::Goes { reader: None } => Reader::Nobody,
+        Passage::GoesUnframed => Reader::Unframed,
         Passage::Preflight { reader } => return Ok(Onward::Preflight(reader.clone())),
     };
 
@@ -219,7 +220,7 @@ fn check<B>(request: &Request<B>) -> Result<(), &'static str> {
 fn to_https(mut entry: Entry, request: &Request<Incoming>) -> Response<Payload> {
     let site = entry.connection().context.snapshot().site.clone();
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let host = host.split(':').next().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let port = match site.https_port {
         443 => String::new(),

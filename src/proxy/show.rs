@@ -34,7 +34,7 @@ pub fn file<B>(mut entry: Entry, request: &Request<B>, shown: &Shown) -> Respons
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Over http nothing tells a frame from a link, and in a frame people click without seeing what.
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, super::cors::FRAMED_BY_ITSELF);
     headers.insert(REQUEST_ID, request_id(&entry));
     if let Ok(tag) = HeaderValue::from_str(&shown.tag) {
         headers.insert(header::ETAG, tag);

@@ -41,7 +41,10 @@ async fn a_link_leads_to_what_is_listed_and_to_the_first_page() {
         for site in ["none", "same-origin"] {
             get(&phone, "nas", address, &LINK.replace("cross-site", site)).await.is(200);
         }
-        get(&phone, "nas", address, &format!("{LINK}Referer: https://ariang.example/\r\n")).await.is(200);
+        // A page of its own, or a listed one, may have led to another site, and that one here.
+        for page in ["https://ariang.example/", "https://nas.home.arpa/"] {
+            get(&phone, "nas", address, &format!("{LINK}Referer: {page}\r\n")).await.refused("cross-site");
+        }
         get(&phone, "nas", address, "").await.is(200);
     }
 }
@@ -53,12 +56,28 @@ async fn the_page_and_the_record_say_what_was_wrong_with_the_link() {
     get(&phone, "nas", "/watch?v=1", LINK)
         .await
         .refused("cross-site")
-        .says("links = [&quot;/watch?*&quot;]")
+        .says("links = [&quot;/watch?v=*&quot;]")
         .says("[service.nas]")
         .says("a link from elsewhere led to an address");
     let told = world.audit().record(|record| record.service.as_deref() == Some("nas")).await;
     assert_eq!(told.verdict, Verdict::Refuse(RefusalCode::CrossSite));
     assert_eq!(told.path.as_deref(), Some("/watch?v=…"));
+}
+
+/// Chromium does not say then whether it is for a tab or a frame.
+#[tokio::test]
+async fn a_link_through_a_service_worker_is_one_and_is_shown_in_no_frame() {
+    let world = home().await;
+    let phone = world.from("red-phone");
+    let through = LINK.replace("document", "empty");
+    let unframed = "frame-ancestors 'self'";
+    get(&phone, "wiki", "/auth", &through).await.is(200).has("content-security-policy", unframed);
+    get(&phone, "nas", "/share/x", &through).await.is(200).has("content-security-policy", unframed);
+    get(&phone, "nas", "/reboot", &through).await.refused("cross-site").says("Open its first page");
+    get(&phone, "wiki", "/auth", LINK).await.is(200).lacks("content-security-policy");
+    get(&phone, "wiki", "/auth", &format!("{through}Origin: https://evil.example\r\n"))
+        .await
+        .refused("cross-site");
 }
 
 /// What fills a tab says so over http, too, by a line of its own; a page that hides its name goes as it always did.

@@ -154,7 +154,7 @@ pub(super) fn words(page: &RefusalPage<'_>) -> Words {
              with the code and request number.",
             None,
         ),
-        RefusalCode::CrossSite => cross_site(page.from.zip(service), page.over_https),
+        RefusalCode::CrossSite => cross_site(page.from.zip(service), page.first_page),
         RefusalCode::NotOffered => tell(
             Tone::Stop,
             "Not offered here",
@@ -201,7 +201,7 @@ pub(super) fn words(page: &RefusalPage<'_>) -> Words {
 }
 
 /// Of what a page of another site asked for: of which one, of which service.
-fn cross_site(from: Option<(&Elsewhere, &str)>, over_https: Option<&str>) -> Words {
+fn cross_site(from: Option<(&Elsewhere, &str)>, first_page: Option<&str>) -> Words {
     const TITLE: &str = "Another site asked for this";
     const CLOSE: &str = "Close the page that did it, unless you wanted this.";
     let (title, said, next, command) = match from {
@@ -215,7 +215,7 @@ fn cross_site(from: Option<(&Elsewhere, &str)>, over_https: Option<&str>) -> Wor
             Some(format!("allow_origins = [\"{origin}\"]")),
         ),
         Some((Elsewhere::Nowhere, service)) => {
-            let own = over_https.map(|url| {
+            let own = first_page.map(|url| {
                 format!(" If it was a page of this very service, open {url} instead: there the browser says so.")
             });
             let own = own.unwrap_or_default();
@@ -234,8 +234,7 @@ fn cross_site(from: Option<(&Elsewhere, &str)>, over_https: Option<&str>) -> Wor
             "Links do not lead here",
             "A link of another site led to this address of the service, and may not, so the gateway stopped it.",
             format!(
-                "If you know where it leads and wanted that, type the address into the address bar yourself, or begin at the \
-                 service's first page. {}",
+                "If you wanted to go there, begin at the service's first page. {}",
                 match entry {
                     Some(entry) => format!(
                         "If links from elsewhere are to lead here, the person in charge adds \"{entry}\" to links of \

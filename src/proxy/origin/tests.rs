@@ -45,6 +45,7 @@ fn outcome_at(host: &str, lane: Lane, method: &str, lines: &str, is_websocket: b
     match judge(asking, site.origins(target), || links) {
         Ok(Passage::Goes { reader: None }) => "goes".to_owned(),
         Ok(Passage::Goes { reader: Some(page) }) => format!("goes, read by {}", page.to_str().unwrap()),
+        Ok(Passage::GoesUnframed) => "goes, unframed".to_owned(),
         Ok(Passage::Preflight { reader }) => format!("preflight for {}", reader.to_str().unwrap()),
         Err(Foreign::Malformed) => "refused: malformed".to_owned(),
         Err(Foreign::Nowhere) => "refused: nowhere".to_owned(),
@@ -287,9 +288,11 @@ fn where_a_service_says_where_links_lead_they_lead_nowhere_else() {
         (Https, format!("{LINK} | Sec-Purpose: prefetch"), "refused: unnamed"),
         (Https, LINK.replace("cross-site", "none"), "goes"),
         (Https, LINK.replace("cross-site", "same-origin"), "goes"),
-        // The service's own pages by another name, and those listed.
-        (Https, format!("{LINK} | Referer: https://notes.home.arpa/"), "goes"),
-        (Https, format!("{LINK} | Referer: https://ariang.example/"), "goes"),
+        // What a link on these pages led to, maybe, and what sent the browser on to here.
+        (Https, format!("{LINK} | Referer: https://wiki.home.arpa/"), "refused: link"),
+        (Https, format!("{LINK} | Referer: https://notes.home.arpa/"), "refused: link"),
+        (Https, format!("{LINK} | Referer: https://ariang.example/"), "refused: link"),
+        (Https, LINK.replace("document", "empty"), "refused: link"),
         (Https, format!("{LINK} | Referer: http://wiki.home.arpa/"), "refused: link"),
         // Browsers that do not say.
         (Https, format!("{OLD} | Referer: https://evil.example/"), "refused: link"),
@@ -310,6 +313,49 @@ fn where_a_service_says_where_links_lead_they_lead_nowhere_else() {
     assert_eq!(outcome(Https, "OPTIONS", natives, false, Links::LeadElsewhere), "goes");
 }
 
+/// Chromium 156, where the service's worker answers `fetch(event.request)`, as Home Assistant's does.
+#[test]
+fn a_link_that_a_service_worker_passes_on_is_one_but_is_framed_by_nobody() {
+    const LINK: &str = "Sec-Fetch-Site: cross-site | Sec-Fetch-Mode: navigate | Sec-Fetch-Dest: empty";
+    for (lines, becomes) in [
+        (LINK.to_owned(), "goes, unframed"),
+        (LINK.replace("cross-site", "same-site"), "goes, unframed"),
+        (LINK.replace("cross-site", "none"), "goes"),
+        (LINK.replace("cross-site", "same-origin"), "goes"),
+        (LINK.replace("navigate", "no-cors"), "refused: unnamed"),
+        (LINK.replace("empty", "iframe"), "refused: unnamed"),
+        (format!("{LINK} | Sec-Purpose: prefetch"), "refused: unnamed"),
+        // A background fetch.
+        (format!("{LINK} | Origin: https://evil.example"), "refused: https://evil.example"),
+        (format!("{LINK} | Origin: null"), "refused: nowhere"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            assert_eq!(on(Https, method, &lines), becomes, "{method} {lines}");
+            let closed = outcome(Https, method, &lines, false, Links::Closed);
+            assert!(closed.starts_with("refused") || becomes == "goes", "{lines}");
+        }
+        assert!(on(Https, "POST", &lines).starts_with("refused") || becomes == "goes", "{lines}");
+    }
+}
+
+/// Programs that write their WebSocket's own URL where browsers name the page: Starscream, and Socket.IO's for Swift.
+#[test]
+fn a_websockets_own_url_is_its_origin_in_other_words() {
+    for (lane, origin, becomes) in [
+        (Https, "wss://wiki.home.arpa", "goes"),
+        (Https, "wss://wiki.home.arpa:443", "goes"),
+        (Http, "ws://wiki.home.arpa", "goes"),
+        (Https, "ws://wiki.home.arpa", "refused: ws://wiki.home.arpa"),
+        (Https, "wss://films.home.arpa", "refused: wss://films.home.arpa"),
+        (Https, "wss://evil.example", "refused: wss://evil.example"),
+    ] {
+        let lines = format!("Origin: {origin}");
+        assert_eq!(outcome(lane, "GET", &lines, true, Links::Lead), becomes, "{lane:?} {origin}");
+        let refused = format!("refused: {origin}");
+        assert_eq!(outcome(lane, "GET", &lines, false, Links::Lead), refused, "what is no WebSocket");
+    }
+}
+
 /// Chromium 156 sends all of these for a page's speculation rules, whosever page it is.
 #[test]
 fn what_is_fetched_before_anybody_asked_is_no_link_and_no_typed_address() {
@@ -325,10 +371,10 @@ fn what_is_fetched_before_anybody_asked_is_no_link_and_no_typed_address() {
         ("Purpose: prefetch", "refused: unnamed"),
         ("X-Purpose: preview", "refused: unnamed"),
         ("X-Moz: prefetch", "refused: unnamed"),
-        // The service's own pages, and those listed.
-        ("Sec-Purpose: prefetch | Referer: https://wiki.home.arpa/page", "goes"),
-        ("Sec-Purpose: prefetch | Referer: https://notes.home.arpa/", "goes"),
-        ("Sec-Purpose: prefetch | Referer: https://ariang.example/", "goes"),
+        // The service's own page asked this of another site, maybe, which sent its browser here.
+        ("Sec-Purpose: prefetch | Referer: https://wiki.home.arpa/page", "refused: unnamed"),
+        ("Sec-Purpose: prefetch | Referer: https://notes.home.arpa/", "refused: unnamed"),
+        ("Sec-Purpose: prefetch | Referer: https://ariang.example/", "refused: unnamed"),
     ] {
         for site in ["none", "cross-site", "same-site"] {
             let lines = format!("{} | {lines}", RULES.replace("none", site));
@@ -421,7 +467,7 @@ fn only_what_a_browser_would_write_is_offered_for_the_list() {
     }
     for (asked, entry) in [
         ("/share/x", Some("/share/x")),
-        ("/watch?v=1", Some("/watch?*")),
+        ("/watch?v=1", Some("/watch?v=*")),
         ("/share/%2e%2e/x", None),
         ("/share/\"x", None),
     ] {
