@@ -25,6 +25,7 @@ mod resolved;
 mod street;
 mod trust;
 mod webdav;
+mod worker;
 
 use std::path::PathBuf;
 

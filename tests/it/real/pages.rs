@@ -61,8 +61,10 @@ fn all_but(ways: &[&[&str]]) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_services_own_page_does_all_that_pages_do() {
     let Some(street) = Street::open().await else { return };
-    // A form that is not to say where it is from looks over http like anybody's.
-    for (lane, kept, unsent) in [("https", &[][..], &[][..]), ("http", &["hidden-form"], &UNSENT_BY_HTTP)] {
+    // What is fetched ahead by rules looks over https like anybody's, and over http a form that is not to say where it is from.
+    for (lane, kept, unsent) in
+        [("https", &["speculation"][..], &[][..]), ("http", &["hidden-form"], &UNSENT_BY_HTTP)]
+    {
         let wiki = street.service(lane, "wiki");
         let Outcome { through, refused, sent, read, .. } = street.asks(&wiki, "wiki", lane);
         assert_eq!(sent, all_but(&[unsent]), "{lane}");

@@ -18,6 +18,7 @@ use crate::world::upstream::{Upstream, down, script};
 use crate::world::{Live, World, secret_file};
 
 const PAGE: &str = include_str!("page.html");
+const WORKER: &str = "onfetch = event => event.respondWith(fetch(event.request))";
 
 /// Where names lead. Loopback has room for a machine each.
 const NAMES: &str = "MAP *.home.arpa 127.0.0.2, MAP *.lab.internal 127.0.0.2, MAP *.example 127.0.0.3";
@@ -136,9 +137,36 @@ impl Street {
     /// Opens the page, which puts that other page of the gateway's into a frame: whether anything of it came to be seen, and
     /// how it was asked for.
     pub fn frames(&self, page: &str, framed: &str) -> (bool, Asked) {
+        self.watches_frame(&self.framing(page, framed), framed)
+    }
+
+    /// The same once a page of that service had its worker fetch all that is asked of it from now on.
+    pub fn frames_after_worker(&self, service: &str, page: &str, framed: &str) -> (bool, Asked) {
+        self.watches_frame(&self.after_worker(service, &self.framing(page, framed)), framed)
+    }
+
+    /// Opens the page after such a worker was there, and follows its link: what is shown there, and how it was asked for.
+    pub fn follows_after_worker(&self, service: &str, page: &str, path: &str) -> (String, Asked) {
         let hold = self.elsewhere(page.split(':').next().unwrap(), "friend");
-        let url = format!("{page}?frame={framed}&hold={hold}{HOLD}");
+        let url = self.after_worker(service, &format!("{page}?lead={service}{path}&hold={hold}{HOLD}"));
         let mut shown = tokio::task::block_in_place(|| self.browser.watched_where(NAMES, &url));
+        let at = shown.asked.iter().position(|asked| asked.target() == path);
+        let at = at.unwrap_or_else(|| panic!("{url} never leads there: {:?}", shown.asked));
+        (shown.dom, shown.asked.swap_remove(at))
+    }
+
+    fn after_worker(&self, service: &str, then: &str) -> String {
+        let hold = self.elsewhere("https", "friend");
+        format!("{service}/page?worker&hold={hold}{HOLD}&then={}", then.replace('&', "%26"))
+    }
+
+    fn framing(&self, page: &str, framed: &str) -> String {
+        let hold = self.elsewhere(page.split(':').next().unwrap(), "friend");
+        format!("{page}?frame={framed}&hold={hold}{HOLD}")
+    }
+
+    fn watches_frame(&self, url: &str, framed: &str) -> (bool, Asked) {
+        let mut shown = tokio::task::block_in_place(|| self.browser.watched_where(NAMES, url));
         let path = &framed[framed.rfind('/').unwrap()..];
         let at = shown.asked.iter().position(|asked| asked.target() == path);
         let at = at.unwrap_or_else(|| panic!("{url} never frames it: {:?}", shown.asked));
@@ -186,6 +214,7 @@ pub fn pages() -> Upstream {
 fn answer(target: &str) -> String {
     let (kind, body) = match target.split(['?', '/']).nth(1) {
         Some("page") => ("text/html", PAGE),
+        Some("worker.js") => ("text/javascript", WORKER),
         _ if target.ends_with("style") => ("text/css", "p {}"),
         _ if target.contains("script") => ("text/javascript", "1"),
         _ => ("text/html", "<p>here it is</p>"),
